@@ -90,7 +90,7 @@ impl Amount {
     ///
     /// # Errors
     /// [`AmountError`] on overflow.
-    pub fn add(self, other: Self) -> Result<Self, AmountError> {
+    pub fn checked_add(self, other: Self) -> Result<Self, AmountError> {
         self.0.checked_add(other.0).map(Self).ok_or(AmountError("sum above 2^128"))
     }
 
@@ -98,7 +98,7 @@ impl Amount {
     ///
     /// # Errors
     /// [`AmountError`] where it would be negative.
-    pub fn sub(self, other: Self) -> Result<Self, AmountError> {
+    pub fn checked_sub(self, other: Self) -> Result<Self, AmountError> {
         self.0.checked_sub(other.0).map(Self).ok_or(AmountError("difference below 0"))
     }
 
@@ -112,7 +112,7 @@ impl Amount {
     ///
     /// # Errors
     /// [`AmountError`] on overflow.
-    pub fn times(self, count: u128) -> Result<Self, AmountError> {
+    pub fn checked_mul(self, count: u128) -> Result<Self, AmountError> {
         self.0.checked_mul(count).map(Self).ok_or(AmountError("product above 2^128"))
     }
 
@@ -141,7 +141,7 @@ impl Amount {
 }
 
 const fn u128_from(value: u64) -> u128 {
-    #[expect(clippy::as_conversions, clippy::cast_lossless, reason = "From is not const")]
+    #[expect(clippy::as_conversions, reason = "From is not const")]
     {
         value as u128
     }

@@ -9,12 +9,7 @@ pub use self::abi::{
     Caps, Extension, Factor, IHosts, IRentals, Quote, Rates, Receipt, Registration, Stop, Term,
 };
 
-#[expect(
-    missing_docs,
-    clippy::pub_underscore_fields,
-    clippy::too_many_arguments,
-    reason = "generated; documented in the .sol source"
-)]
+#[expect(missing_docs, reason = "generated; documented in the .sol source")]
 mod abi {
     alloy_sol_types::sol! {
         #![sol(all_derives)]

@@ -194,7 +194,8 @@ impl Network {
     /// The sum of the genesis accounts.
     #[must_use]
     pub fn genesis_supply(&self) -> Amount {
-        let sum = self.genesis.iter().try_fold(Amount::ZERO, |sum, one| sum.add(one.amount));
+        let sum =
+            self.genesis.iter().try_fold(Amount::ZERO, |sum, one| sum.checked_add(one.amount));
         sum.unwrap_or(Amount::MAX)
     }
 }
