@@ -1,1 +1,31 @@
-//! placeholder
+//! Runs other people's work: the host agent.
+//!
+//! The agent prices a machine, follows the openings of its rentals on the chain, takes each through
+//! the ten steps (save, provision, gate, load, run, end, upload, score, reset, dismount), meters it,
+//! gets receipts co-signed, and is paid.
+//!
+//! # Entry points
+//! `Agent::start` with a [`HostConfig`], an engine, the chain ([`Contract`]) and the signers
+//! ([`Signer`]); [`door`] for what clients say to it. `docs/spec/agent.md` has the numbered rules.
+//!
+//! # Not here
+//! How the chain is reached and how a signer decides: `pouw` implements the two traits.
+//!
+//! # Invariants
+//! What to do next is a pure function (`plan`) of a rental's journal entry and of what is
+//! observed; every effect is an action of it, so that the agent can be killed at any moment, started
+//! again, and goes on. What a rental is charged for is measured before it is signed, and never falls.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod contract;
+pub mod door;
+pub mod signer;
+pub mod step;
+mod wire;
+
+pub use config::{ConfigError, HostConfig, Tuning};
+pub use contract::{Contract, ContractError, Cosigned, Head, HostCall, Inclusion};
+pub use signer::{Signer, SignerError};
+pub use step::{End, Step};

@@ -1,0 +1,341 @@
+//! Requests and replies of the door.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256};
+use pouw_types::contracts::Stop;
+use pouw_types::signing::{Signed, SignedQuote};
+use pouw_types::{Amount, MachineId, RentalId};
+use serde::{Deserialize, Serialize};
+
+use crate::step::{End, Step};
+
+/// Asks for a price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteRequest {
+    /// The task specification as YAML or JSON, its image by digest.
+    pub spec: String,
+    /// Who will open the rental.
+    pub client: Address,
+    /// How many shares of the machine.
+    pub units: u32,
+    /// The rental that this one continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<RentalId>,
+}
+
+/// A price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteReply {
+    /// The rental that this quote would open.
+    pub rental: RentalId,
+    /// What the machine signed.
+    pub quote: SignedQuote,
+    /// Rates times caps: what the host could be paid at most.
+    pub max_price: Amount,
+    /// Burn and foundation on top of that.
+    pub max_fees: Amount,
+    /// Least deposit that the ledger takes.
+    pub min_deposit: Amount,
+}
+
+/// One presigned address: it lets anybody read or write one object, so it never shows itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(String);
+
+impl Slot {
+    /// From an address.
+    #[must_use]
+    pub const fn new(url: String) -> Self {
+        Self(url)
+    }
+
+    /// The address itself: not for logs.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot(…)")
+    }
+}
+
+/// A secret of a task; wiped from logs and errors.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// From its text.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself: not for logs.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where one input file comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSlot {
+    /// Where the task finds it, relative to its input folder.
+    pub path: String,
+    /// A presigned GET.
+    pub url: Slot,
+    /// Its size.
+    pub size_bytes: u64,
+    /// BLAKE3 of its content, hex.
+    pub blake3: String,
+}
+
+/// Where one output file may go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputSlot {
+    /// The file, relative to the task's output folder.
+    pub path: String,
+    /// A presigned PUT.
+    pub url: Slot,
+    /// Most bytes that it may have.
+    pub max_bytes: u64,
+}
+
+/// Everything that the agent may read and write for a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slots {
+    /// A GET an input.
+    #[serde(default)]
+    pub inputs: Vec<InputSlot>,
+    /// A PUT a part or output.
+    #[serde(default)]
+    pub outputs: Vec<OutputSlot>,
+    /// A PUT for the log.
+    pub log: Slot,
+    /// A PUT for the manifest.
+    pub manifest: Slot,
+}
+
+/// What a client hands over after opening a rental.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskRequest {
+    /// The task specification; its hash must be the quote's.
+    pub spec: String,
+    /// Where data comes from and goes to.
+    pub slots: Slots,
+    /// Environment variables that the specification names as secrets.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
+}
+
+/// Ends a rental.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopRequest {
+    /// The signer's order, if it is there; the agent then puts it on the chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Signed<Stop>>,
+}
+
+/// Where a rental stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RentalStatus {
+    /// Which.
+    pub rental: RentalId,
+    /// The step it is in.
+    pub step: Step,
+    /// Whether the client's task has arrived.
+    pub has_task: bool,
+    /// Why it does not run right now, if it should.
+    pub paused: Option<String>,
+    /// Blocks since the opening, 1 for its own; `None`: not in the best chain.
+    pub depth: Option<u64>,
+    /// What was measured.
+    pub meter: MeterView,
+    /// The last receipt that both sides signed.
+    pub signed: Option<MeterView>,
+    /// The gate's result.
+    pub gate: Option<Gate>,
+    /// Parts that count.
+    pub parts: Vec<Part>,
+    /// How many parts the task is to make, if it says so.
+    pub parts_total: Option<u64>,
+    /// Why it ended.
+    pub end: Option<End>,
+    /// What happened beside it, in words: outputs too large, slots that expired, ….
+    pub remarks: Vec<String>,
+    /// Transactions that the host sent for it.
+    pub transactions: Vec<(String, B256)>,
+}
+
+/// Usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterView {
+    /// Number of the receipt; 0 for a measurement that has none.
+    pub seq: u64,
+    /// Unix seconds.
+    pub at: u64,
+    /// Active seconds.
+    pub active_s: u64,
+    /// GiB·s of scratch.
+    pub storage_gib_s: u64,
+    /// Bytes moved.
+    pub traffic_bytes: u64,
+    /// Active seconds that uploaded parts cover.
+    pub done_s: u64,
+    /// Whether this is the last receipt.
+    pub is_final: bool,
+}
+
+/// How a gate ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Best of its runs.
+    pub score: u32,
+    /// What passes.
+    pub needed: u32,
+    /// How many runs it took.
+    pub runs: u32,
+}
+
+/// A part that counts: renamed into place, hashed and uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The file, relative to the task's output folder.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// BLAKE3 of its content, hex.
+    pub blake3: String,
+    /// Active seconds of the task when it was seen.
+    pub active_s: u64,
+}
+
+/// How far something is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// The image.
+    Image,
+    /// An input.
+    Download,
+    /// An output, the log or the manifest.
+    Upload,
+    /// Parts of the task.
+    Parts,
+}
+
+/// Something that happened in a rental.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Counts from 1 in each rental.
+    pub id: u64,
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A step began.
+    Step {
+        /// Which.
+        step: Step,
+    },
+    /// Something moves.
+    Progress {
+        /// What.
+        what: Progress,
+        /// Its name.
+        name: String,
+        /// Bytes or parts so far.
+        done: u64,
+        /// Bytes or parts in all; 0 where nobody knows.
+        total: u64,
+    },
+    /// A line of the task's output.
+    Log {
+        /// `stdout` or `stderr`.
+        stream: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A part counts.
+    Part(Part),
+    /// A receipt was signed by both sides.
+    Receipt(MeterView),
+    /// The gate ended.
+    Gate(Gate),
+    /// The task stands still, unbilled.
+    Paused {
+        /// Why.
+        why: String,
+    },
+    /// The task goes on.
+    Resumed,
+    /// A transaction was sent.
+    Transaction {
+        /// The call.
+        call: String,
+        /// Its hash.
+        hash: B256,
+    },
+    /// Something worth knowing.
+    Remark {
+        /// In words.
+        text: String,
+    },
+    /// The rental ended.
+    Ended {
+        /// Why.
+        end: End,
+    },
+}
+
+/// An error of the door.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// For programs, such as `spec-invalid`.
+    pub code: String,
+    /// For people: what failed.
+    pub message: String,
+    /// For people: what would mend it.
+    pub hint: String,
+}
+
+/// Whether the agent works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether it can take rentals right now.
+    pub ready: bool,
+    /// Which machine.
+    pub machine: MachineId,
+    /// Height of the chain as the agent last saw it.
+    pub height: u64,
+    /// Rentals that are not done.
+    pub rentals: u64,
+    /// What is wrong, if something is.
+    pub problems: Vec<String>,
+}
