@@ -1,0 +1,364 @@
+//! The command line as typed; nothing is read or resolved here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use alloy_primitives::Address;
+use clap::{Args, Parser, Subcommand};
+use pouw_types::{Amount, RentalId};
+
+/// Rent machines, rent out machines, and run the chain that pays for it.
+#[derive(Debug, Parser)]
+#[command(name = "pouw", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  pouw devnet start                      a whole network on this machine
+  pouw run examples/hello/task.yaml      rent a machine and run a task on it
+  pouw ps                                what runs and what it has cost
+  pouw chain status                      the chain and where all its money is
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused (money, permission, price),
+4 the task failed, 5 nobody answers, 130 interrupted. Files: POUW_CONFIG, POUW_DATA.")]
+pub struct Cli {
+    /// Common to all commands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Data as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Nothing on stderr but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// A profile of the configuration file, or a profile's file
+    #[arg(long, global = true, value_name = "NAME|FILE", env = "POUW_PROFILE")]
+    pub profile: Option<String>,
+    /// A node's address, instead of the profile's
+    #[arg(long, global = true, value_name = "URL", env = "POUW_RPC")]
+    pub rpc: Option<String>,
+    /// Log what happens inside: info, debug, or a filter such as pouw_agent=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "POUW_LOG")]
+    pub log: Option<String>,
+}
+
+/// What `pouw` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A whole network in one process: node, store, host
+    #[command(subcommand)]
+    Devnet(DevnetCommand),
+    /// Run a node
+    Node(NodeArgs),
+    /// Offer this machine
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// Show what a task would run on and cost, without running it
+    Plan(PlanArgs),
+    /// Rent a machine and run a task on it
+    Run(RunArgs),
+    /// Follow a running task
+    Attach(RentalArgs),
+    /// List your rentals
+    Ps(PsArgs),
+    /// Show a rental: contract, receipts, results
+    Describe(RentalArgs),
+    /// Show a task's output
+    Logs(LogsArgs),
+    /// End a rental
+    Stop(StopArgs),
+    /// Copy a rental's results
+    Cp(CpArgs),
+    /// What rentals have cost
+    Cost(PsArgs),
+    /// Accounts and money
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Look into the chain
+    #[command(subcommand)]
+    Chain(ChainCommand),
+    /// Tell what this machine lacks and what mends it
+    Doctor,
+    /// Write a shell's completions to stdout
+    #[command(after_help = "Example: pouw completions bash > /etc/bash_completion.d/pouw")]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `pouw devnet …`
+#[derive(Debug, Subcommand)]
+pub enum DevnetCommand {
+    /// Start it, and stay until Ctrl-C
+    #[command(after_help = "Examples:
+  pouw devnet start
+  pouw devnet start --json --data ./net --listen 127.0.0.1:0    one line for scripts, free ports")]
+    Start(DevnetArgs),
+    /// Forget its chain, store and wallets
+    Reset {
+        /// Its data folder
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// Options of `pouw devnet start`.
+#[derive(Clone, Debug, Args)]
+pub struct DevnetArgs {
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The node's address; port 0 takes a free one, chosen once and kept
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// The store's address; port 0 takes a free one, chosen once and kept
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub s3_listen: SocketAddr,
+    /// The host agent's address; port 0 takes a free one, chosen once and kept
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub host_listen: SocketAddr,
+    /// Don't offer this machine
+    #[arg(long)]
+    pub no_host: bool,
+    /// Least time between two blocks of the local miner, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
+    pub block_time: u64,
+    /// A file that maps image names to digests
+    #[arg(long, value_name = "FILE")]
+    pub images: Option<PathBuf>,
+}
+
+/// Options of `pouw node`.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// Which network
+    #[arg(long, default_value = "devnet", value_name = "NAME")]
+    pub network: String,
+    /// Where the chain is kept
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// HTTP and JSON-RPC address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8545")]
+    pub listen: SocketAddr,
+    /// Mine, and be paid here
+    #[arg(long, value_name = "ADDRESS")]
+    pub mine_to: Option<Address>,
+}
+
+/// `pouw host …`
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// Make this machine's key, measure it, register it and offer it
+    Install(HostArgs),
+    /// Measure this machine
+    SelfTest(HostArgs),
+    /// Show what is offered
+    Offer(HostArgs),
+    /// Show rentals and earnings
+    Status(HostArgs),
+    /// Serve rentals until Ctrl-C
+    Run(HostArgs),
+}
+
+/// Options of `pouw host`.
+#[derive(Clone, Debug, Args)]
+pub struct HostArgs {
+    /// Where the agent keeps its key, journal and scratch
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Prices and limits; default: host.toml in the data folder
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// The agent's address
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8547")]
+    pub listen: SocketAddr,
+    /// Who is paid; default: the operator
+    #[arg(long, value_name = "ADDRESS")]
+    pub payout: Option<Address>,
+}
+
+/// What a task is run with.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The task's specification
+    #[arg(value_name = "TASK.YAML")]
+    pub task: PathBuf,
+    /// Only this machine
+    #[arg(long, value_name = "MACHINE")]
+    pub machine: Option<Address>,
+}
+
+/// Options of `pouw run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  pouw run examples/hello/task.yaml
+  pouw run -y examples/render/task.yaml --output ./frames    no question, results here
+  pouw run --detach examples/hello/task.yaml                 come back with `pouw attach`")]
+pub struct RunArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Don't ask before paying
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Return once the rental is open
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Copy the results into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// One rental.
+#[derive(Clone, Debug, Args)]
+pub struct RentalArgs {
+    /// Its id, or the first digits of one of yours; default: your newest
+    pub rental: Option<String>,
+}
+
+/// Options of `pouw ps` and `pouw cost`.
+#[derive(Clone, Debug, Args)]
+pub struct PsArgs {
+    /// Closed ones too
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+/// Options of `pouw logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// Which rental.
+    #[command(flatten)]
+    pub rental: RentalArgs,
+    /// Go on as it grows
+    #[arg(short, long)]
+    pub follow: bool,
+    /// What the host did, instead of what the task wrote
+    #[arg(long)]
+    pub system: bool,
+}
+
+/// Options of `pouw stop`.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Which rental.
+    #[command(flatten)]
+    pub rental: RentalArgs,
+    /// Keep the storage this long, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub keep: u64,
+    /// Don't ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Options of `pouw cp`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  pouw cp 0x4f ./results            all results of the rental that starts with 0x4f
+  pouw cp 0x4f/frames ./frames      one folder of them")]
+pub struct CpArgs {
+    /// RENTAL or RENTAL/PATH
+    pub from: String,
+    /// A folder of this machine
+    pub to: PathBuf,
+}
+
+/// `pouw wallet …`
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make a new account
+    New(PasswordArgs),
+    /// Take in an account: a keystore file, or 64 hex digits
+    #[command(after_help = "Examples:
+  pouw wallet import UTC--2026-01-01--….json
+  pouw wallet import key.hex --password-file pw.txt")]
+    Import {
+        /// The keystore or key
+        file: PathBuf,
+        /// How the new keystore is locked
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Show accounts
+    Address,
+    /// Show what accounts have
+    Balance {
+        /// Which; default: the profile's
+        address: Option<Address>,
+    },
+    /// Send money
+    #[command(after_help = "Example: pouw wallet send 0x7099…79C8 1.5")]
+    Send {
+        /// To whom
+        to: Address,
+        /// How much FLUX
+        amount: Amount,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+        /// How the account is unlocked
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+}
+
+/// Where a password comes from: a file, else the file that `POUW_PASSWORD_FILE` names, else a prompt.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PasswordArgs {
+    /// A file whose first line is the password
+    #[arg(long, value_name = "FILE", env = "POUW_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `pouw chain …`
+#[derive(Debug, Subcommand)]
+pub enum ChainCommand {
+    /// The head, the miner, and where all money is
+    Status,
+    /// One block
+    Block {
+        /// Height, id, or latest
+        #[arg(default_value = "latest")]
+        block: String,
+    },
+    /// One transaction
+    Tx {
+        /// Its hash
+        hash: alloy_primitives::B256,
+    },
+    /// One account
+    Account {
+        /// Its address
+        address: Address,
+    },
+}
+
+/// Reads a whole rental id.
+///
+/// # Errors
+/// A text that says what an id looks like.
+pub fn rental_id(text: &str) -> Result<RentalId, String> {
+    text.parse().map_err(|_| format!("`{text}` is no rental id: 0x and 64 hex digits"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
