@@ -18,6 +18,7 @@ pub mod exit;
 pub mod output;
 mod runtime;
 pub mod session;
+pub mod signer;
 
 pub use dispatch::dispatch;
 pub use runtime::start_runtime;

@@ -21,7 +21,7 @@ use crate::session::{Session, devnet_key};
 ///
 /// # Errors
 /// With what failed and what would mend it.
-pub async fn run(session: &Session, command: WalletCommand) -> anyhow::Result<()> {
+pub(crate) async fn run(session: &Session, command: WalletCommand) -> anyhow::Result<()> {
     match command {
         WalletCommand::New(password) => {
             let key = PrivateKeySigner::random();

@@ -11,22 +11,22 @@ const CLOCK_TOLERANCE_S: u64 = 5;
 
 /// What is known of a rental when a receipt comes in.
 #[derive(Clone, Debug)]
-pub struct Known<'a> {
+pub(super) struct Known<'a> {
     /// EIP-155.
-    pub chain_id: u64,
+    pub(super) chain_id: u64,
     /// The contract's terms.
-    pub quote: &'a Quote,
+    pub(super) quote: &'a Quote,
     /// The contract's state at the head.
-    pub rental: &'a IRentals::Rental,
+    pub(super) rental: &'a IRentals::Rental,
     /// What was signed last, with the time of signing (Unix seconds).
-    pub last: Option<(&'a Receipt, u64)>,
+    pub(super) last: Option<(&'a Receipt, u64)>,
     /// When the client ordered the end, if it did.
-    pub stopped_at: Option<u64>,
+    pub(super) stopped_at: Option<u64>,
 }
 
 /// Why a receipt isn't signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// Not the machine's, or altered.
     #[error("the receipt is not signed by the rental's machine")]
     Signature,
@@ -52,7 +52,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`] with the first thing that is wrong.
-pub fn check(known: &Known<'_>, receipt: &Signed<Receipt>, now: u64) -> Result<(), Refusal> {
+pub(super) fn check(known: &Known<'_>, receipt: &Signed<Receipt>, now: u64) -> Result<(), Refusal> {
     match receipt.signer(known.chain_id) {
         Ok(signer) if signer == known.quote.machine => {}
         Ok(_) | Err(_) => return Err(Refusal::Signature),
@@ -132,6 +132,13 @@ fn at_least<T: Into<u128>>(field: &'static str, got: T, limit: T) -> Result<(), 
     Ok(())
 }
 
+/// What the contract says of a rental that isn't there: all zero.
+#[cfg(test)]
+pub(super) fn unopened() -> IRentals::Rental {
+    let zeros = vec![0; 64 * 32];
+    <IRentals::Rental as alloy_sol_types::SolValue>::abi_decode(&zeros).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use alloy_signer::SignerSync;
@@ -152,12 +159,11 @@ mod tests {
     fn scene() -> Scene {
         let machine = PrivateKeySigner::random();
         let caps = Caps { activeS: 3600, storageGib: 2, trafficB: 1000, ..Caps::default() };
-        let quote =
-            Quote { machine: machine.address(), issuedAt: 1000, caps, ..Quote::default() };
+        let quote = Quote { machine: machine.address(), issuedAt: 1000, caps, ..Quote::default() };
         let rental = IRentals::Rental {
             phase: IRentals::Phase::Open,
             times: IRentals::Times { openedAt: 1004, ..IRentals::Times::default() },
-            ..IRentals::Rental::default()
+            ..unopened()
         };
         let last = Receipt {
             rental: quote.digest(CHAIN),
@@ -173,7 +179,11 @@ mod tests {
     }
 
     impl Scene {
-        fn decide(&self, change: impl Fn(&mut Receipt), stopped_at: Option<u64>) -> Result<(), Refusal> {
+        fn decide(
+            &self,
+            change: impl Fn(&mut Receipt),
+            stopped_at: Option<u64>,
+        ) -> Result<(), Refusal> {
             let mut value = self.last.clone();
             value.seq = 4;
             value.at = 1160;
