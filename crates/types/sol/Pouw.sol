@@ -32,6 +32,7 @@ struct Factor {
 }
 
 /// An offer priced for one specification (R-2). Its EIP-712 digest is the rental id.
+/// `model`: 0 on demand, 1 pay as you go, 2 spot. `earns`: 0 credit, 1 vesting.
 struct Quote {
     uint64 nonce;
     address client;
@@ -55,6 +56,7 @@ struct Quote {
 }
 
 /// Cumulative usage of a rental (R-5), valid with the signatures of machine and signer.
+/// `seq` counts from 1; the first receipt accepts the gate.
 struct Receipt {
     bytes32 rental;
     uint64 seq;
@@ -153,6 +155,8 @@ interface IRentals {
     }
 
     /// Where the money is; all but `escrow`, `bond` and `successorFund` are cumulative.
+    /// deposited + successorUsed = paid + burned + foundation + refunded + escrow.
+    /// `successorFund` came from a predecessor's forfeit (R-12) and waits to be used.
     struct Money {
         uint128 deposited;
         uint128 escrow;
@@ -163,6 +167,7 @@ interface IRentals {
         uint128 forfeited;
         uint128 bond;
         uint128 successorFund;
+        uint128 successorUsed;
     }
 
     /// The operator's own word on usage beyond the last receipt (R-11).
@@ -180,7 +185,9 @@ interface IRentals {
         uint128 stake;
     }
 
-    /// What the ledger knows of one rental.
+    /// What the ledger knows of one rental. `call` is the client's, which the host must answer;
+    /// `hostCall` the operator's, which the client must answer. `caps` are those in force and
+    /// `extensions` counts how often they were raised (R-8).
     struct Rental {
         Phase phase;
         Reason reason;
@@ -197,6 +204,9 @@ interface IRentals {
         Receipt best;
         Claim claim;
         Call call;
+        Call hostCall;
+        Caps caps;
+        uint64 extensions;
     }
 
     event Opened(bytes32 indexed rental, address indexed client, address indexed machine, uint128 deposit);
@@ -218,7 +228,7 @@ interface IRentals {
     function ready(bytes32 rental) external;
     /// R-7. By anyone.
     function settle(Receipt calldata receipt, bytes calldata machineSignature, bytes calldata signerSignature) external;
-    /// R-8.
+    /// R-8. `topUp` by anyone, `extend` by the client.
     function topUp(bytes32 rental) external payable;
     function extend(Extension calldata extension, bytes calldata signature) external;
     /// R-1. By the client.
@@ -242,6 +252,8 @@ interface IRentals {
     function quoteOf(bytes32 rental) external view returns (Quote memory);
     /// Ids of the rentals of a machine or a client that are not Closed, oldest first.
     function activeOf(address party) external view returns (bytes32[] memory);
-    /// Network-wide sums for the supply equation I-1.
-    function totals() external view returns (uint256 escrows, uint256 bonds, uint256 stakes, uint256 pool, uint256 burned, uint256 subsidies, uint256 genesisSupply);
+    /// R-15: rentals that ended, and failures counted in halves, of a machine or a client.
+    function marksOf(address party) external view returns (uint64 ended, uint64 halfFailures);
+    /// Network-wide sums for the supply equation I-1; `immature` subsidies belong to no balance yet.
+    function totals() external view returns (uint256 escrows, uint256 bonds, uint256 stakes, uint256 pool, uint256 burned, uint256 subsidies, uint256 genesisSupply, uint256 immature);
 }

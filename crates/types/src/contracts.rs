@@ -21,3 +21,37 @@ mod abi {
 pub const HOSTS: Address = address!("0000000000000000000000000000000000706f01");
 /// Where [`IRentals`] answers.
 pub const RENTALS: Address = address!("0000000000000000000000000000000000706f02");
+
+/// How a rental is priced: [`Quote::model`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A machine is rented; the host may reprice after notice.
+    OnDemand = 0,
+    /// Tasks are submitted and priced when they start.
+    PayAsYouGo = 1,
+    /// A bid; the host may preempt after notice.
+    Spot = 2,
+}
+
+impl Model {
+    /// As [`Quote::model`] has it; `None` for a number that names no model.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::OnDemand),
+            1 => Some(Self::PayAsYouGo),
+            2 => Some(Self::Spot),
+            _ => None,
+        }
+    }
+
+    /// As [`Quote::model`] wants it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::OnDemand => 0,
+            Self::PayAsYouGo => 1,
+            Self::Spot => 2,
+        }
+    }
+}
