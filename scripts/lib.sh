@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts share: folders, words to the user, root when it is needed, packages. Sourced, never run.
+# What the scripts share: folders, words to the user, root when it is needed. Sourced, never run.
+# shellcheck disable=SC2034 # the sourcing script uses what is set here
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Everything kept between runs lives here; `scripts/uninstall` empties it.
@@ -36,13 +37,15 @@ one_at_a_time() {
   mkdir -p "$STATE"
   exec 9>"$STATE/$1.lock"
   flock -n 9 || {
-    say "waiting for another $1 to end"
+    say "waiting for another $1 run to end"
     flock 9
   }
 }
 
 # Is PID ($1) alive and running PROGRAM ($2)? A pidfile may outlive its process.
 runs() { [ -n "$1" ] && [ "$(cat "/proc/$1/comm" 2>/dev/null)" = "$2" ]; }
+
+gone() { ! runs "$@"; }
 
 # Waits for a command to succeed. Usage: wait_for SECONDS COMMAND…
 wait_for() {
