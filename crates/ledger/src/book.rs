@@ -122,7 +122,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
         let mut account = self.account(address)?;
         account.balance = account
             .balance
-            .add(amount)
+            .checked_add(amount)
             .map_err(|_| StateError::Unbalanced("a balance above the supply"))?;
         self.set_account(address, account);
         Ok(())
@@ -134,7 +134,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
             return Ok(true);
         }
         let mut account = self.account(address)?;
-        let Ok(balance) = account.balance.sub(amount) else { return Ok(false) };
+        let Ok(balance) = account.balance.checked_sub(amount) else { return Ok(false) };
         account.balance = balance;
         self.set_account(address, account);
         Ok(true)
@@ -153,7 +153,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
     ) -> Result<(), StateError> {
         let sum = sum(&mut self.totals);
         *sum = sum
-            .add(plus)
+            .checked_add(plus)
             .and_then(|sum| sum.sub(minus))
             .map_err(|_| StateError::Unbalanced("a network total out of range"))?;
         Ok(())

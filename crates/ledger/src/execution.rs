@@ -295,13 +295,13 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
     fn charge(&mut self, sender: Address, gas: u64, price: u128) -> Result<(), StateError> {
         let out_of_range = |_| StateError::Unbalanced("gas costs above the supply");
         let gas = u128::from(gas);
-        let cost = Amount::from_atto(price).times(gas).map_err(out_of_range)?;
-        let base = Amount::from_atto(self.env.base_fee.into()).times(gas).map_err(out_of_range)?;
+        let cost = Amount::from_atto(price).checked_mul(gas).map_err(out_of_range)?;
+        let base = Amount::from_atto(self.env.base_fee.into()).checked_mul(gas).map_err(out_of_range)?;
         if !self.book.debit(sender, cost)? {
             return Err(StateError::Unbalanced("gas that was set aside is gone"));
         }
         self.book.move_total(|totals| &mut totals.burned, base, Amount::ZERO)?;
-        self.base_burned = self.base_burned.add(base).map_err(out_of_range)?;
+        self.base_burned = self.base_burned.checked_add(base).map_err(out_of_range)?;
         self.book.credit(self.env.payout, cost.saturating_sub(base))
     }
 }

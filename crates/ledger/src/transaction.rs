@@ -179,7 +179,7 @@ impl Transaction {
 
 fn max_cost(envelope: &Envelope, value: Amount) -> Option<Amount> {
     let gas = u128::from(envelope.gas_limit()).checked_mul(envelope.max_fee_per_gas())?;
-    Amount::from_atto(gas).add(value).ok()
+    Amount::from_atto(gas).checked_add(value).ok()
 }
 
 /// Reads a transaction and recovers its sender.

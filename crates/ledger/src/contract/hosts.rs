@@ -146,7 +146,7 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
         let Some(mut machine) = self.machine(address)? else {
             return Err(not_registered(address));
         };
-        let bond = Amount::from_atto(machine.bond).add(self.value);
+        let bond = Amount::from_atto(machine.bond).checked_add(self.value);
         machine.bond = bond.map_err(|_| StateError::Unbalanced("a bond above the supply"))?.atto();
         self.book.move_total(|totals| &mut totals.bonds, self.value, Amount::ZERO)?;
         self.put_machine(address, &machine)?;
