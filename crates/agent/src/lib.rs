@@ -21,6 +21,7 @@
 pub mod config;
 pub mod contract;
 pub mod door;
+pub mod engine;
 pub mod signer;
 pub mod step;
 mod wire;
