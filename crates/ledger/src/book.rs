@@ -154,7 +154,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
         let sum = sum(&mut self.totals);
         *sum = sum
             .checked_add(plus)
-            .and_then(|sum| sum.sub(minus))
+            .and_then(|sum| sum.checked_sub(minus))
             .map_err(|_| StateError::Unbalanced("a network total out of range"))?;
         Ok(())
     }
