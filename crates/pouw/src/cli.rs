@@ -42,7 +42,7 @@ pub struct Common {
     /// A node's address, instead of the profile's
     #[arg(long, global = true, value_name = "URL", env = "POUW_RPC")]
     pub rpc: Option<String>,
-    /// Log what happens inside: info, debug, or a filter such as pouw_agent=debug
+    /// Log what happens inside: info, debug, or a filter such as `pouw_agent=debug`
     #[arg(long, global = true, value_name = "FILTER", env = "POUW_LOG")]
     pub log: Option<String>,
 }

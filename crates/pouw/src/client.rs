@@ -1,4 +1,8 @@
 //! The client's side of the doors: talking to a node, signing transactions.
 
+pub mod follow;
+pub mod invoice;
+pub mod node;
 pub mod rpc;
+pub mod runs;
 pub mod sender;

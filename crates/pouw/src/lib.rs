@@ -15,6 +15,7 @@ mod commands;
 pub mod config;
 mod dispatch;
 pub mod exit;
+pub mod host;
 pub mod output;
 mod runtime;
 pub mod session;

@@ -20,7 +20,7 @@ pub(crate) async fn run(session: &Session, command: ChainCommand) -> anyhow::Res
         ChainCommand::Block { block } => {
             let rpc = session.rpc()?;
             let (method, id) = block_query(&block)?;
-            show(session, rpc.call(method, json!([id, false])).await?, "block", &block)
+            show(session, &rpc.call(method, json!([id, false])).await?, "block", &block)
         }
         ChainCommand::Tx { hash } => transaction(session, hash).await,
         ChainCommand::Account { address } => account(session, address).await,
@@ -44,9 +44,9 @@ fn block_query(text: &str) -> Result<(&'static str, String), WrongInput> {
 }
 
 /// Shows an object of the chain, field by field.
-fn show(session: &Session, value: Value, what: &str, name: &str) -> anyhow::Result<()> {
+fn show(session: &Session, value: &Value, what: &str, name: &str) -> anyhow::Result<()> {
     let fields = value.as_object().with_context(|| format!("no {what} {name}"))?;
-    session.output.data(&value, || {
+    session.output.data(value, || {
         let width = fields.keys().map(String::len).max().unwrap_or(0);
         let line = |(key, value): (&String, &Value)| match value {
             Value::String(text) => format!("{key:<width$}  {}", readable(text)),
@@ -75,7 +75,7 @@ async fn transaction(session: &Session, hash: B256) -> anyhow::Result<()> {
     for (key, value) in receipt.as_object().into_iter().flatten() {
         merged.insert(key.clone(), value.clone());
     }
-    show(session, Value::Object(merged), "transaction", &hash.to_string())
+    show(session, &Value::Object(merged), "transaction", &hash.to_string())
 }
 
 #[derive(Serialize)]
