@@ -2,12 +2,12 @@
 //! WebSocket, and the HTTP API `/v1` with status, chain, offers and the signer.
 //!
 //! It knows no chain and no ledger: a node hands in a [`Backend`], a [`Board`] and a
-//! [`SignerDoor`], and `serve` answers for them. It holds no key and refuses methods that would
+//! [`SignerDoor`], and [`serve`] answers for them. It holds no key and refuses methods that would
 //! need one. What differs from Ethereum is said in `docs/spec/api.md`.
 //!
 //! # Entry points
-//! `serve` with a [`Config`]; [`Backend`] for who assembles a node; [`signer`] for the orders
-//! that clients sign.
+//! [`serve`] with [`Doors`] and a [`Config`]; [`Backend`] for who assembles a node; [`signer`]
+//! for the orders that clients sign.
 //!
 //! # Invariants
 //! No input reaches a panic. Each body, batch, answer, connection, subscription and filter has a
@@ -17,9 +17,17 @@
 pub mod backend;
 mod board;
 mod config;
+mod guard;
+mod rpc;
+mod server;
 pub mod signer;
+mod socket;
+mod v1;
 
 pub use backend::Backend;
 pub use board::{Board, BoardError};
 pub use config::Config;
+pub use rpc::METHODS as RPC_METHODS;
+pub use server::{Doors, serve};
 pub use signer::{NoSigner, SignerDoor};
+pub use v1::document as openapi;

@@ -1,0 +1,180 @@
+//! The HTTP API: JSON in and out, errors as `{"error": {"code", "message", "hint"}}`.
+
+mod chain;
+mod offers;
+mod openapi;
+mod signers;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http::{StatusCode, Uri};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use self::openapi::{Route, body, none};
+use crate::backend::BackendError;
+use crate::server::{Node, json_body};
+
+/// Why a request was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { status, code, message, hint } = self;
+        let mut error = json!({ "code": code, "message": message });
+        if let (Some(hint), Some(fields)) = (hint, error.as_object_mut()) {
+            fields.insert("hint".to_owned(), hint.into());
+        }
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), hint: None }
+    }
+
+    fn hint(self, hint: &str) -> Self {
+        Self { hint: Some(hint.to_owned()), ..self }
+    }
+
+    fn missing(what: &str, name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("no {what} `{name}` is known"))
+    }
+}
+
+impl From<BackendError> for Problem {
+    fn from(error: BackendError) -> Self {
+        let (status, code) = match error {
+            BackendError::NoBlock(_) => (StatusCode::NOT_FOUND, "not_found"),
+            BackendError::Pruned { .. } => (StatusCode::GONE, "pruned"),
+            BackendError::TooManyLogs(_) => (StatusCode::BAD_REQUEST, "limit"),
+            BackendError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+/// Each route with its description: the router and the `OpenAPI` document are made of this list.
+pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
+    vec![
+        (Route::get("/health", "Whether the node answers", none), get(chain::health)),
+        (
+            Route::get("/v1/openapi.json", "This description", none),
+            get(|| async { Json(document()) }),
+        ),
+        (
+            Route::get(
+                "/v1/status",
+                "Network, head, mempool, where the money is",
+                body::<chain::Status>,
+            ),
+            get(chain::status),
+        ),
+        (
+            Route::get(
+                "/v1/blocks/{id}",
+                "A block by height, id, or `latest`",
+                body::<chain::Block>,
+            ),
+            get(chain::block),
+        ),
+        (
+            Route::get(
+                "/v1/transactions/{hash}",
+                "A transaction and what became of it",
+                body::<chain::Transaction>,
+            ),
+            get(chain::transaction),
+        ),
+        (
+            Route::get("/v1/accounts/{address}", "An account", body::<chain::Account>),
+            get(chain::account),
+        ),
+        (
+            Route::get("/v1/offers", "The offers that hold now", offers::list_schema),
+            get(offers::list),
+        ),
+        (
+            Route::post(
+                "/v1/offers",
+                "Announce a machine's offer; a later `seq` replaces the earlier",
+                offers::schema,
+                offers::posted_schema,
+            ),
+            post(offers::post),
+        ),
+        (
+            Route::post(
+                "/v1/signers",
+                "Make a signer for a rental; the client's signed NewSigner order",
+                signers::signed_schema,
+                body::<signers::Made>,
+            ),
+            post(signers::create),
+        ),
+        (
+            Route::post(
+                "/v1/signers/{address}/receipts",
+                "Co-sign a receipt that its machine signed (R-5)",
+                signers::signed_schema,
+                body::<signers::Cosigned>,
+            ),
+            post(signers::cosign),
+        ),
+        (
+            Route::post(
+                "/v1/signers/{address}/stop",
+                "Sign the end of a rental (R-10); the client's signed EndRental order",
+                signers::signed_schema,
+                signers::signed_schema,
+            ),
+            post(signers::stop),
+        ),
+    ]
+}
+
+/// The `OpenAPI` document of the HTTP API.
+#[must_use]
+pub fn document() -> Value {
+    openapi::document(routes().into_iter().map(|(route, _)| route))
+}
+
+pub(crate) async fn not_found(uri: Uri) -> Problem {
+    let shown: String = uri.path().chars().take(100).collect();
+    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("nothing is at {shown}"))
+        .hint("/v1/openapi.json lists what there is; JSON-RPC is at /rpc")
+}
+
+pub(crate) async fn method_not_allowed() -> Problem {
+    let message = "this path does not answer this method";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", message)
+        .hint("/v1/openapi.json lists what there is")
+}
+
+/// Reads a JSON body.
+async fn read<T: DeserializeOwned>(
+    node: &Node,
+    request: axum::extract::Request,
+) -> Result<T, Problem> {
+    let bytes = json_body(request, node.config.body_bytes).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "body", error.to_string()))
+}
+
+/// Reads a piece of the path.
+fn parse<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(100).collect();
+        Problem::new(StatusCode::BAD_REQUEST, "path", format!("`{shown}` is not {what}"))
+    })
+}
