@@ -1,0 +1,206 @@
+//! What an action came to, written back into the record: pure.
+
+use alloy_primitives::{B256, Bytes};
+use pouw_types::contracts::Receipt;
+use pouw_types::signing::Signed;
+
+use crate::contract::Cosigned;
+use crate::door::{Gate, Part};
+use crate::engine::{ContainerId, MachineState};
+use crate::plan::{Action, Call, Container, MAX_ATTEMPTS, Observed};
+use crate::record::Record;
+use crate::step::{End, Step};
+
+/// Why an action failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may succeed later.
+    Transient,
+    /// It fails again: the task or its client is to blame.
+    Client,
+    /// It fails again: this machine is to blame.
+    Host,
+}
+
+/// What an action came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The machine's state.
+    Saved(Box<MachineState>),
+    /// Everything is made.
+    Provisioned(ContainerId),
+    /// The gate ended.
+    Gated(Gate),
+    /// The inputs are in place.
+    Loaded,
+    /// The container was looked at, or brought into another state.
+    Seen(Container),
+    /// A part is out.
+    Part(Part),
+    /// Log, outputs and manifest are out.
+    Uploaded(B256),
+    /// The run is noted.
+    Noted,
+    /// The machine is as it was saved.
+    Reset,
+    /// A transaction was sent.
+    Sent(Call, B256),
+    /// A sent transaction was taken by the ledger.
+    Included(Call),
+    /// The ledger refuses a transaction.
+    Refused(Call, String),
+    /// The machine signed a receipt.
+    Proposed(Box<Signed<Receipt>>),
+    /// The signer signed it too.
+    Cosigned(Bytes),
+    /// The signer refuses it.
+    Unsigned(String),
+    /// The signer does not answer.
+    Silent(String),
+    /// The task's container can't be seen.
+    Lost(String),
+    /// Nothing to note.
+    Nothing,
+    /// It failed.
+    Failed(Action, Failure, String),
+}
+
+/// Writes an outcome into the record.
+pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
+    match outcome {
+        Outcome::Saved(state) => record.saved = Some(*state),
+        Outcome::Provisioned(container) => record.container = Some(container),
+        Outcome::Gated(gate) => gated(record, gate),
+        Outcome::Loaded => record.loaded = true,
+        Outcome::Seen(container) => seen(record, container),
+        Outcome::Part(part) => {
+            if !record.parts.iter().any(|known| known.path == part.path) {
+                record.parts.push(part);
+            }
+        }
+        Outcome::Uploaded(root) => {
+            record.manifest_root = root;
+            record.uploaded = true;
+        }
+        Outcome::Noted => record.noted = true,
+        Outcome::Reset => record.reset = true,
+        Outcome::Sent(call, hash) => {
+            record.sent(call.name(), hash);
+            if call == Call::Settle {
+                record.settled_at_s = observed.now_s;
+            }
+        }
+        Outcome::Refused(call, reason) => refused(record, call, &reason),
+        Outcome::Proposed(proposal) => record.proposal = Some(*proposal),
+        Outcome::Cosigned(signature) => cosigned(record, signature),
+        Outcome::Unsigned(reason) => {
+            record.remark(format!("the signer refuses a receipt: {reason}"));
+            record.silent_since_s.get_or_insert(observed.now_s);
+        }
+        Outcome::Silent(_) => {
+            record.silent_since_s.get_or_insert(observed.now_s);
+        }
+        Outcome::Lost(detail) => {
+            record.engine_lost_s.get_or_insert(observed.now_s);
+            record.remark(format!("the task can't be seen: {detail}"));
+        }
+        Outcome::Included(_) | Outcome::Nothing => {}
+        Outcome::Failed(action, failure, detail) => failed(record, action, failure, &detail),
+    }
+}
+
+fn gated(record: &mut Record, gate: Gate) {
+    record.gate = Some(gate);
+    if gate.score < gate.needed {
+        record.end.get_or_insert(End::GateFailed { score: gate.score, needed: gate.needed });
+    }
+}
+
+fn seen(record: &mut Record, container: Container) {
+    match container {
+        Container::Running | Container::Paused => record.engine_lost_s = None,
+        Container::Exited(exit) => record.exit = Some(exit),
+        Container::Unknown | Container::Absent | Container::Created => {}
+    }
+}
+
+fn refused(record: &mut Record, call: Call, reason: &str) {
+    record.remark(format!("the ledger refuses {}: {reason}", call.name()));
+    match call {
+        Call::Close(_) | Call::Stop => record.refusals = record.refusals.saturating_add(1),
+        Call::Ready | Call::Settle | Call::Call | Call::Answer | Call::Claim | Call::Finalize => {}
+    }
+}
+
+fn cosigned(record: &mut Record, signature: Bytes) {
+    let Some(proposal) = record.proposal.take() else { return };
+    let newest = record.signed.as_ref().is_none_or(|s| s.receipt.seq < proposal.value.seq);
+    if newest {
+        record.signed = Some(Cosigned {
+            receipt: proposal.value,
+            machine_signature: proposal.signature,
+            signer_signature: signature,
+        });
+    }
+    record.silent_since_s = None;
+}
+
+fn failed(record: &mut Record, action: Action, failure: Failure, detail: &str) {
+    record.remark(detail);
+    record.attempts = record.attempts.saturating_add(1);
+    let given_up = failure != Failure::Transient || record.attempts >= MAX_ATTEMPTS;
+    if !given_up {
+        return;
+    }
+    match action {
+        Action::Save | Action::Provision | Action::Gate | Action::Load => {
+            record.end.get_or_insert(End::NotPrepared { detail: detail.to_owned() });
+        }
+        // The start is what the client's command makes of it.
+        Action::Start if failure == Failure::Client => {
+            record.end.get_or_insert(End::ExitCode { code: 127 });
+        }
+        Action::Start => {
+            record.end.get_or_insert(End::HostFault { detail: detail.to_owned() });
+        }
+        Action::Upload => record.uploaded = true,
+        Action::Note => record.noted = true,
+        // These are tried until they succeed: nothing may be left behind, and no task unseen.
+        Action::Inspect
+        | Action::Pause
+        | Action::Unpause
+        | Action::Terminate
+        | Action::Reset
+        | Action::Send(_)
+        | Action::Cosign { .. }
+        | Action::Wait
+        | Action::Logs
+        | Action::Parts => {}
+    }
+}
+
+/// What is written down before an action begins, so that a crash in its midst is seen.
+pub fn begin(record: &mut Record, action: Action) -> bool {
+    if action == Action::Start && record.step == Step::Run && !record.started {
+        record.started = true;
+        return true;
+    }
+    false
+}
+
+impl Call {
+    /// The call's name in the ABI.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Settle => "settle",
+            Self::Call => "call",
+            Self::Answer => "answer",
+            Self::Stop => "stop",
+            Self::Close(_) => "close",
+            Self::Claim => "claim",
+            Self::Finalize => "finalize",
+        }
+    }
+}

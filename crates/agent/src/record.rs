@@ -1,0 +1,188 @@
+//! What the agent remembers of one rental; [`journal`](crate::journal) keeps it.
+
+use alloy_primitives::B256;
+use pouw_types::RentalId;
+use pouw_types::contracts::{Quote, Receipt, Stop};
+use pouw_types::signing::Signed;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::Cosigned;
+use crate::door::{Gate, MeterView, Part};
+use crate::engine::{ContainerId, Exit, MachineState};
+use crate::meter::Totals;
+use crate::step::{End, Step};
+
+/// Version of [`Record`] on disk.
+pub const RECORD_VERSION: u32 = 1;
+/// Most remarks and transactions that a record keeps.
+const MAX_LIST: usize = 200;
+
+/// Everything about a rental that must outlive the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of the journal")]
+pub struct Record {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// Which rental.
+    pub rental: RentalId,
+    /// What opened it.
+    #[serde(with = "crate::wire")]
+    pub quote: Quote,
+    /// When the agent first saw the opening, Unix seconds.
+    pub seen_at_s: u64,
+    /// The step it is in.
+    pub step: Step,
+    /// Whether the client's task lies beside this record.
+    pub has_task: bool,
+    /// How many parts the task is to make, if it says so.
+    pub parts_total: Option<u64>,
+    /// The machine before anything was made for this rental.
+    pub saved: Option<MachineState>,
+    /// The task's container.
+    pub container: Option<ContainerId>,
+    /// How the gate ended.
+    pub gate: Option<Gate>,
+    /// Whether all inputs are in place.
+    pub loaded: bool,
+    /// Whether the container's start was ordered; written before it is.
+    pub started: bool,
+    /// Usage up to the last writing.
+    pub totals: Totals,
+    /// A receipt that the machine signed and the signer did not yet; written before it is sent.
+    pub proposal: Option<Signed<Receipt>>,
+    /// The last receipt that both signed; written before it counts.
+    pub signed: Option<Cosigned>,
+    /// Since when the signer is silent, Unix seconds.
+    pub silent_since_s: Option<u64>,
+    /// Parts that count.
+    pub parts: Vec<Part>,
+    /// The height at which the opening was first missing from the best chain.
+    pub off_since: Option<u64>,
+    /// Since when the engine does not answer while the task should run, Unix seconds.
+    pub engine_lost_s: Option<u64>,
+    /// How the task ended.
+    pub exit: Option<Exit>,
+    /// Why the rental ends.
+    pub end: Option<End>,
+    /// The signer's order to end it.
+    pub stop_order: Option<Signed<Stop>>,
+    /// Whether log, outputs and manifest are out, or given up.
+    pub uploaded: bool,
+    /// Root of the manifest.
+    pub manifest_root: B256,
+    /// Whether the run is noted in the machine's history.
+    pub noted: bool,
+    /// Whether the machine is as it was saved.
+    pub reset: bool,
+    /// Failed tries of the current step.
+    pub attempts: u32,
+    /// Refused closings: the next reason is tried.
+    pub refusals: u32,
+    /// When the last settlement was sent, or the opening seen; Unix seconds.
+    pub settled_at_s: u64,
+    /// When everything was done, Unix seconds.
+    pub done_at_s: Option<u64>,
+    /// What happened beside it, in words.
+    pub remarks: Vec<String>,
+    /// Transactions sent, by call and hash.
+    pub transactions: Vec<(String, B256)>,
+}
+
+impl Record {
+    /// For a rental whose opening was just seen.
+    #[must_use]
+    pub fn new(rental: RentalId, quote: Quote, now_s: u64) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            rental,
+            quote,
+            seen_at_s: now_s,
+            step: Step::Save,
+            has_task: false,
+            parts_total: None,
+            saved: None,
+            container: None,
+            gate: None,
+            loaded: false,
+            started: false,
+            totals: Totals::default(),
+            proposal: None,
+            signed: None,
+            silent_since_s: None,
+            parts: Vec::new(),
+            off_since: None,
+            engine_lost_s: None,
+            exit: None,
+            end: None,
+            stop_order: None,
+            uploaded: false,
+            manifest_root: B256::ZERO,
+            noted: false,
+            reset: false,
+            attempts: 0,
+            refusals: 0,
+            settled_at_s: now_s,
+            done_at_s: None,
+            remarks: Vec::new(),
+            transactions: Vec::new(),
+        }
+    }
+
+    /// Active seconds of the last co-signed receipt.
+    #[must_use]
+    pub fn signed_active_s(&self) -> u64 {
+        self.signed.as_ref().map_or(0, |signed| signed.receipt.activeS)
+    }
+
+    /// Whether both sides signed the last receipt.
+    #[must_use]
+    pub fn is_final_signed(&self) -> bool {
+        self.signed.as_ref().is_some_and(|signed| signed.receipt.isFinal)
+    }
+
+    /// Active seconds that uploaded parts cover.
+    #[must_use]
+    pub fn done_s(&self) -> u64 {
+        self.parts.iter().map(|part| part.active_s).max().unwrap_or(0)
+    }
+
+    /// Notes something; the oldest go when there are too many.
+    pub fn remark(&mut self, text: impl Into<String>) {
+        let text: String = text.into();
+        if self.remarks.last() != Some(&text) {
+            self.remarks.push(text.chars().take(500).collect());
+        }
+        if self.remarks.len() > MAX_LIST {
+            self.remarks.remove(0);
+        }
+    }
+
+    /// Notes a transaction.
+    pub fn sent(&mut self, call: &str, hash: B256) {
+        self.transactions.push((call.to_owned(), hash));
+        if self.transactions.len() > MAX_LIST {
+            self.transactions.remove(0);
+        }
+    }
+
+    /// What the last co-signed receipt says.
+    #[must_use]
+    pub fn signed_view(&self) -> Option<MeterView> {
+        self.signed.as_ref().map(|signed| view(&signed.receipt))
+    }
+}
+
+/// A receipt as the door shows it.
+#[must_use]
+pub fn view(receipt: &Receipt) -> MeterView {
+    MeterView {
+        seq: receipt.seq,
+        at: receipt.at,
+        active_s: receipt.activeS,
+        storage_gib_s: u64::try_from(receipt.storageGibS).unwrap_or(u64::MAX),
+        traffic_bytes: receipt.trafficB,
+        done_s: receipt.doneS,
+        is_final: receipt.isFinal,
+    }
+}
