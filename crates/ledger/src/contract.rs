@@ -1,6 +1,7 @@
 //! Calls of the system contracts: from call data to functions, and their surroundings.
 
 mod hosts;
+mod rentals;
 
 use alloy_primitives::{Address, Bytes, IntoLogData};
 use alloy_sol_types::{SolCall, SolEvent, SolInterface};
@@ -69,8 +70,7 @@ impl<'b, 'a, S: State + ?Sized> Native<'b, 'a, S> {
         } else {
             let call =
                 IRentals::IRentalsCalls::abi_decode_validate(data).map_err(|_| malformed())?;
-            let _ = call;
-            Err(malformed().into())
+            self.rentals(call, mode)
         }
     }
 

@@ -296,7 +296,8 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
         let out_of_range = |_| StateError::Unbalanced("gas costs above the supply");
         let gas = u128::from(gas);
         let cost = Amount::from_atto(price).checked_mul(gas).map_err(out_of_range)?;
-        let base = Amount::from_atto(self.env.base_fee.into()).checked_mul(gas).map_err(out_of_range)?;
+        let base =
+            Amount::from_atto(self.env.base_fee.into()).checked_mul(gas).map_err(out_of_range)?;
         if !self.book.debit(sender, cost)? {
             return Err(StateError::Unbalanced("gas that was set aside is gone"));
         }

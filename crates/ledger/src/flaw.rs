@@ -3,7 +3,6 @@
 //! Outside this crate's tests every switch is off at compile time.
 
 /// A broken variant of a rule.
-#[cfg_attr(not(test), expect(dead_code, reason = "switched on by tests only"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// a host may run ahead without limit.

@@ -11,7 +11,7 @@
 //! # Entry points
 //! [`genesis`] for the first state; [`decode_transaction`] for what users send; [`Execution`] for
 //! a block; [`call`] and [`estimate_gas`] for wallets; [`account`] and [`next_base_fee`] for the
-//! mempool; [`split`] for how a rental's money is divided.
+//! mempool; [`split::split`] for how a rental's money is divided.
 //!
 //! # Invariants
 //! Supply = genesis + subsidies − burned = balances + escrows + bonds + stakes + pool + immature
@@ -37,6 +37,7 @@ mod gas;
 mod list;
 mod record;
 mod revert;
+pub mod split;
 mod state;
 mod transaction;
 
@@ -47,4 +48,6 @@ pub use gas::{intrinsic_gas, native_gas, next_base_fee};
 pub use record::Account;
 pub use revert::{Revert, revert_data};
 pub use state::{State, StateError, Writes, account, genesis};
-pub use transaction::{DecodeError, MAX_TRANSACTION_BYTES, Transaction, decode_transaction};
+pub use transaction::{
+    DecodeError, Envelope, MAX_TRANSACTION_BYTES, Transaction, decode_transaction,
+};
