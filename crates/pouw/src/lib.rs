@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 mod commands;
 pub mod config;
+pub mod devnet;
 mod dispatch;
 pub mod exit;
 pub mod host;

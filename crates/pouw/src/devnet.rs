@@ -1,0 +1,3 @@
+//! A whole network in one process.
+
+pub mod folder;
