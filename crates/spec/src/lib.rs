@@ -17,20 +17,28 @@
 
 mod canonical;
 mod check;
+mod document;
+mod fields;
 mod image;
 mod location;
 mod parts;
 mod path;
+mod problem;
 pub mod quantity;
+mod read;
 mod task;
+mod tree;
+mod walk;
 mod words;
 
 pub use canonical::TaskError;
 pub use check::Violation;
+pub use document::{TaskDocument, ValidTask};
 pub use image::{ImageError, ImageRef, ImageSpec, LabelError};
 pub use location::{Location, LocationError};
 pub use parts::{PartPattern, Parts, PatternError};
 pub use path::{PathError, TaskPath};
+pub use problem::{Problem, Problems};
 pub use task::{
     Checkpoint, Input, InputMode, Limits, Mineable, Network, Output, OutputMode, Port, Pricing,
     PricingModel, Protocol, Run, Scope, Task,
