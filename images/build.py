@@ -412,7 +412,8 @@ class Builder:
 
     def push(self, repository: str, recipe: Recipe, layers: list) -> str:
         """Pushes config and manifest."""
-        config = {"User": "1000:1000", "WorkingDir": "/tmp", "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"]}
+        path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        config = {"User": "1000:1000", "WorkingDir": "/tmp", "Env": [path, "HOME=/tmp"]}
         config |= recipe.config | {"Labels": recipe.labels}
         text = canonical({
             "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
