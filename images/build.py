@@ -8,6 +8,7 @@ with a `base` holds only what differs from it. docs/guides/image-building.md des
 What has been built from the same inputs and is still in the registry is not built again.
 """
 import argparse
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -26,6 +27,8 @@ import time
 import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Raised when this file makes another image of the same recipe.
+FORMAT = 1
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -83,8 +86,7 @@ class Recipe:
 
     def inputs(self) -> str:
         """A digest of everything that decides what the image holds, but for the packages' versions."""
-        digest = hashlib.sha256(pathlib.Path(__file__).read_bytes())
-        digest.update(f"{codename()} {platform.machine()}".encode())
+        digest = hashlib.sha256(f"{FORMAT} {codename()} {platform.machine()}".encode())
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             mode = "x" if os.access(path, os.X_OK) else "-"
             digest.update(f"\0{path.relative_to(self.folder)}\0{mode}\0".encode() + path.read_bytes())
@@ -313,10 +315,10 @@ class Registry:
         self.address = address
 
     def call(self, method: str, path: str, body=None, headers=None, expect=()) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection(self.address, timeout=300)
-        connection.request(method, path, body=body, headers=headers or {})
-        response = connection.getresponse()
-        content = response.read()
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=300)) as connection:
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            content = response.read()
         if expect and response.status not in expect:
             raise BuildError(f"the registry answered {response.status} to {method} {path}: {content[:300]!r}")
         return response
