@@ -19,6 +19,7 @@ import os
 import pathlib
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -143,13 +144,23 @@ def debian_sources(etc: pathlib.Path, suite: str) -> list:
     return list(dict.fromkeys(lines))
 
 
-def run(command: list, **options) -> subprocess.CompletedProcess:
-    """Runs a program; its own words are shown only when it fails."""
-    result = subprocess.run(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False, **options)
-    if result.returncode != 0:
-        tail = "\n  ".join(result.stderr.decode(errors="replace").strip().splitlines()[-15:])
-        raise BuildError(f"{command[0]} failed with {result.returncode}:\n  {tail}")
-    return result
+def run(command: list, **options) -> bytes:
+    """Runs a program and gives what it prints; its complaints are shown only when it fails.
+
+    When we are interrupted the program is asked to end and waited for, so that it can unmount what it has mounted.
+    """
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **(pipes | options)) as process:
+        try:
+            out, complaints = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.communicate()
+            raise
+    if process.returncode != 0:
+        tail = "\n  ".join(complaints.decode(errors="replace").strip().splitlines()[-15:])
+        raise BuildError(f"{command[0]} failed with {process.returncode}:\n  {tail}")
+    return out
 
 
 def debian_tree(recipe: Recipe, target: pathlib.Path) -> None:
@@ -162,18 +173,19 @@ def debian_tree(recipe: Recipe, target: pathlib.Path) -> None:
         suite, "-", *debian_sources(pathlib.Path("/etc/apt"), suite),
     ]
     if os.geteuid() != 0:
-        command = ["sudo", "--preserve-env=http_proxy,https_proxy,no_proxy", "--", *command]
+        command = ["sudo", "--preserve-env=http_proxy,https_proxy,no_proxy,TMPDIR", "--", *command]
     with target.open("wb") as out:
-        run(command, stdout=out, cwd="/")
+        # Not /tmp, which may be memory.
+        run(command, stdout=out, cwd="/", env=os.environ | {"TMPDIR": str(target.parent)})
 
 
 def debs_tree(recipe: Recipe, target: pathlib.Path) -> None:
     """Single files of packages, which are fetched and opened but not installed."""
     with tempfile.TemporaryDirectory(dir=target.parent) as folder, tarfile.open(target, "w") as out:
-        run(["apt-get", "download", "-q", *recipe.packages], cwd=folder, stdout=subprocess.DEVNULL)
+        run(["apt-get", "download", "-q", *recipe.packages], cwd=folder)
         found = set()
         for deb in sorted(pathlib.Path(folder).glob("*.deb")):
-            data = run(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE).stdout
+            data = run(["dpkg-deb", "--fsys-tarfile", str(deb)])
             with tarfile.open(fileobj=io.BytesIO(data)) as tree:
                 for member in tree:
                     member.name = clean(member.name)
@@ -195,7 +207,7 @@ def debs_tree(recipe: Recipe, target: pathlib.Path) -> None:
         if recipe.applets:
             tool.chmod(0o755)
             own = pathlib.PurePath(recipe.applets).name
-            for applet in sorted(run([str(tool), "--list"], stdout=subprocess.PIPE).stdout.decode().split()):
+            for applet in sorted(run([str(tool), "--list"]).decode().split()):
                 if applet != own:
                     link = entry(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
                     link.linkname = own
@@ -455,6 +467,8 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="build again what is unchanged")
     parser.add_argument("name", nargs="*", help="images to build (all)")
     arguments = parser.parse_args()
+    # As Ctrl-C does: everything on the way out is tidied.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     builder = Builder(arguments.state, Registry(arguments.registry), arguments.fresh)
     try:
         for name in arguments.name or library():
@@ -462,6 +476,8 @@ def main() -> int:
     except (BuildError, OSError) as fault:
         print(f"error: {fault}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
