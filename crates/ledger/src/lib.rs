@@ -51,3 +51,6 @@ pub use state::{State, StateError, Writes, account, genesis};
 pub use transaction::{
     DecodeError, Envelope, MAX_TRANSACTION_BYTES, Transaction, decode_transaction,
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,10 @@
+//! What the rules promise, each rule with the call that breaks it, and random plays over all.
+
+mod closing;
+mod encoding;
+mod hosts;
+mod opening;
+mod play;
+mod transactions;
+mod usage;
+mod world;
