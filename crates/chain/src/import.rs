@@ -1,0 +1,246 @@
+//! Taking blocks: decoded → header checked → executed → committed.
+
+use std::sync::Arc;
+use std::{num::NonZeroUsize, thread};
+
+use alloy_primitives::{B256, keccak256};
+use pouw_consensus::{
+    BlockId, Header, Outcome, Pace, STATE_KEY, Standing, check_body, check_body_form, check_header,
+    receipts_root,
+};
+use pouw_ledger::{
+    BlockEnv, Execution, State, Transaction, TxError, Writes, decode_transaction, next_base_fee,
+};
+use pouw_types::Network;
+
+use crate::block::{Block, Checked, Decoded, Executed, encode_receipt, encode_receipts};
+use crate::error::{ImportError, StoreError};
+use crate::logs::bloom;
+use crate::store::Writing;
+
+/// Fewer transactions than this are recovered on the calling thread.
+const PARALLEL_FROM: usize = 64;
+
+/// What became of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It was known already.
+    Known,
+    /// It is the new head, a child of the old one.
+    Extended,
+    /// It is the new head, on another branch.
+    Reorged {
+        /// How many blocks left the best chain.
+        dropped: usize,
+    },
+    /// It is kept, but another branch weighs at least as much.
+    Side,
+}
+
+/// The base fee of a header's children.
+pub(crate) fn base_fee_after(network: &Network, header: &Header) -> u64 {
+    next_base_fee(header.core.base_fee, header.core.gas_used, network)
+}
+
+/// First to second rung, given the parent.
+pub(crate) fn check(
+    network: &'static Network,
+    parent: (&Standing, &Header),
+    decoded: Decoded,
+    now_ms: u64,
+    known: impl Fn(&B256) -> Option<Arc<Transaction>> + Sync,
+) -> Result<Checked, ImportError> {
+    let Decoded { block, .. } = decoded;
+    let base_fee = base_fee_after(network, parent.1);
+    // The proof of work first: what follows costs more.
+    let standing = check_header(network, parent.0, &block.header, now_ms)?;
+    let core = &block.header.core;
+    check_body_form(network, core, block.body_bytes(), block.tx_root(), base_fee)?;
+    let transactions = recover(network, &block.transactions, known)?;
+    Ok(Checked { block, standing, base_fee, transactions })
+}
+
+/// Decodes transactions and recovers their senders, on every processor if there are many.
+pub(crate) fn recover(
+    network: &'static Network,
+    raw: &[Vec<u8>],
+    known: impl Fn(&B256) -> Option<Arc<Transaction>> + Sync,
+) -> Result<Vec<Arc<Transaction>>, ImportError> {
+    let one = |index: usize, raw: &Vec<u8>| match known(&keccak256(raw)) {
+        Some(tx) => Ok(tx),
+        None => decode_transaction(raw, network.chain_id)
+            .map(Arc::new)
+            .map_err(|error| ImportError::Transaction { index, error }),
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if raw.len() < PARALLEL_FROM || workers == 1 {
+        return raw.iter().enumerate().map(|(index, raw)| one(index, raw)).collect();
+    }
+    let share = raw.len().div_ceil(workers);
+    thread::scope(|scope| {
+        let parts: Vec<_> = raw
+            .chunks(share)
+            .enumerate()
+            .map(|(part, chunk)| {
+                let one = &one;
+                scope.spawn(move || {
+                    let first = part * share;
+                    let each = chunk.iter().enumerate();
+                    each.map(|(index, raw)| one(first + index, raw)).collect::<Result<Vec<_>, _>>()
+                })
+            })
+            .collect();
+        let mut all = Vec::with_capacity(raw.len());
+        for part in parts {
+            // A panic there is a panic here.
+            let part = part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.extend(part?);
+        }
+        Ok(all)
+    })
+}
+
+/// A block's outcome, before anything is written.
+pub(crate) struct Run {
+    pub(crate) writes: Writes,
+    pub(crate) receipts: Vec<pouw_ledger::TxReceipt>,
+    pub(crate) gas_used: u64,
+}
+
+/// Executes transactions on a parent's state, C-14 included.
+pub(crate) fn run<S: State>(
+    state: &S,
+    env: BlockEnv,
+    standing: &Standing,
+    transactions: &[Arc<Transaction>],
+) -> Result<Run, ImportError> {
+    let mut execution = Execution::begin(state, env)?;
+    for (index, tx) in transactions.iter().enumerate() {
+        match execution.apply(tx) {
+            Ok(()) => {}
+            Err(TxError::State(error)) => return Err(error.into()),
+            Err(error) => return Err(ImportError::Execution { index, error }),
+        }
+    }
+    let done = execution.finish()?;
+    let mut writes = done.writes;
+    writes.insert(STATE_KEY.to_vec(), Some(standing.encode_state()));
+    Ok(Run { writes, receipts: done.receipts, gas_used: done.gas_used })
+}
+
+/// Second to third rung, and everything the block changes, within a step: its parent is the head.
+pub(crate) fn execute(
+    network: &'static Network,
+    writing: &mut Writing<'_>,
+    checked: Checked,
+) -> Result<Executed, ImportError> {
+    let core = &checked.block.header.core;
+    let env = BlockEnv {
+        network,
+        height: core.height,
+        time_ms: core.time_ms,
+        payout: core.miner,
+        base_fee: checked.base_fee,
+    };
+    let parent_height = core.height.saturating_sub(1);
+    let done = run(&writing.state(parent_height), env, &checked.standing, &checked.transactions)?;
+    let (state_root, batch) = writing.root_after(core.height, &done.writes)?;
+    let encoded: Vec<Vec<u8>> = done.receipts.iter().map(encode_receipt).collect();
+    let outcome = Outcome {
+        body_bytes: checked.block.body_bytes(),
+        tx_root: core.tx_root,
+        receipts_root: receipts_root(&encoded),
+        state_root,
+        gas_used: done.gas_used,
+        base_fee: checked.base_fee,
+    };
+    check_body(network, core, &outcome)?;
+    let id = checked.standing.id;
+    let hashes: Vec<B256> = checked.transactions.iter().map(|tx| tx.hash()).collect();
+    let bloom = bloom(&done.receipts);
+    writing.put_block(&checked.standing, &checked.block)?;
+    writing.put_receipts(id, &encode_receipts(&done.receipts))?;
+    writing.extend(
+        id,
+        core.height,
+        &batch,
+        &hashes,
+        bloom.as_ref().map(|bloom| bloom.as_slice()),
+    )?;
+    Ok(Executed { checked, receipts: done.receipts })
+}
+
+/// A branch that is to become the best chain.
+pub(crate) struct Branch {
+    /// Height of the last block in common.
+    pub(crate) fork: u64,
+    /// Its blocks below the new one, the lowest first.
+    pub(crate) below: Vec<BlockId>,
+}
+
+/// What a reorg did.
+#[derive(Debug)]
+pub(crate) struct Reorged {
+    pub(crate) dropped: Vec<BlockId>,
+    pub(crate) dropped_raw: Vec<Vec<u8>>,
+    pub(crate) added: Vec<Executed>,
+}
+
+/// A branch failed at this block.
+#[derive(Debug)]
+pub(crate) struct BranchError {
+    /// The block at fault; none where the store is.
+    pub(crate) block: Option<BlockId>,
+    pub(crate) error: ImportError,
+}
+
+impl From<StoreError> for BranchError {
+    fn from(error: StoreError) -> Self {
+        Self { block: None, error: error.into() }
+    }
+}
+
+/// Goes back to the fork and up the branch, within one step.
+pub(crate) fn reorg(
+    network: &'static Network,
+    writing: &mut Writing<'_>,
+    old_head: (BlockId, u64),
+    branch: &Branch,
+    last: Checked,
+) -> Result<Reorged, BranchError> {
+    let mut result = Reorged { dropped: Vec::new(), dropped_raw: Vec::new(), added: Vec::new() };
+    let (mut id, mut height) = old_head;
+    while height > branch.fork {
+        let (_, header) = header_of(writing, id)?;
+        let raw = writing.body(id)?;
+        let hashes: Vec<B256> = raw.iter().map(keccak256).collect();
+        writing.undo(height, header.core.parent, &hashes)?;
+        result.dropped.push(id);
+        result.dropped_raw.extend(raw);
+        (id, height) = (header.core.parent, height - 1);
+    }
+    let mut parent = header_of(writing, id)?.1;
+    for id in &branch.below {
+        let (standing, header) = header_of(writing, *id)?;
+        let block = Block { header: header.clone(), transactions: writing.body(*id)? };
+        let fail = |error: ImportError| BranchError { block: Some(*id), error };
+        let transactions = recover(network, &block.transactions, |_| None).map_err(fail)?;
+        let base_fee = base_fee_after(network, &parent);
+        let checked = Checked { block, standing, base_fee, transactions };
+        result.added.push(execute(network, writing, checked).map_err(fail)?);
+        parent = header;
+    }
+    let id = last.standing.id;
+    let fail = |error: ImportError| BranchError { block: Some(id), error };
+    result.added.push(execute(network, writing, last).map_err(fail)?);
+    Ok(result)
+}
+
+fn header_of(writing: &Writing<'_>, id: BlockId) -> Result<(Standing, Header), StoreError> {
+    writing.header(id)?.ok_or_else(|| crate::store::corrupt("header", id))
+}
+
+/// Pace of the network, for standings of blocks that are being made.
+pub(crate) fn pace(network: &Network) -> Pace {
+    Pace::of(network)
+}
