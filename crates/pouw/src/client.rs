@@ -1,8 +1,10 @@
 //! The client's side of the doors: talking to a node, signing transactions.
 
 pub mod follow;
+pub mod images;
 pub mod invoice;
 pub mod node;
+pub mod plan;
 pub mod rpc;
 pub mod runs;
 pub mod sender;
