@@ -1,5 +1,6 @@
 //! The client's side of the doors: talking to a node, signing transactions.
 
+pub mod bucket;
 pub mod follow;
 pub mod images;
 pub mod invoice;

@@ -36,7 +36,7 @@ pub struct S3Profile {
     pub region: String,
     /// Where results go.
     pub bucket: String,
-    /// A file of two lines: access key id, secret access key.
+    /// Access keys as AWS tools keep them: the section `[default]` of a credentials file.
     pub credentials_file: PathBuf,
 }
 

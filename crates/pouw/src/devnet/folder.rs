@@ -6,8 +6,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use rand::Rng;
-
 /// What a data folder is laid out like; another number is not touched.
 const VERSION: &str = "1";
 
@@ -129,18 +127,19 @@ impl Folder {
         Ok(listener)
     }
 
-    /// A file of two lines, access key id and secret access key, made once.
+    /// The store's access keys in a file as AWS tools keep it, made once.
     ///
     /// # Errors
     /// [`FolderError::File`].
     pub fn credentials(&self) -> Result<PathBuf, FolderError> {
         let path = self.join("s3-credentials");
         if !path.exists() {
-            let random = |length: usize| -> String {
-                let letters = rand::rng().sample_iter(rand::distr::Alphanumeric);
-                letters.take(length).map(char::from).collect()
-            };
-            let text = format!("POUW{}\n{}\n", random(16).to_uppercase(), random(40));
+            let made = pouw_data::S3Credentials::generate();
+            let text = format!(
+                "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+                made.access_key(),
+                made.expose_secret()
+            );
             pouw_vault::write_private(&path, text.as_bytes())
                 .map_err(|error| FolderError::File(path.clone(), error))?;
         }
@@ -205,8 +204,7 @@ mod tests {
         let folder = Folder::open(&outer.path().join("net")).unwrap();
         let path = folder.credentials().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lengths: Vec<usize> = text.lines().map(str::len).collect();
-        assert_eq!(lengths, [20, 40]);
+        assert!(pouw_data::S3Credentials::from_profile(&path, "default").is_ok());
         folder.credentials().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }

@@ -1,0 +1,146 @@
+//! The client's own bucket: where inputs wait and results arrive.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use pouw_data::{
+    InputSlot, Manifest, Packing, PresignedUrl, Progress, S3Credentials, S3Location, Transfers,
+    presign_get, presign_put,
+};
+
+use crate::config::{Profile, S3Profile};
+
+/// A folder of the client's bucket, one a rental.
+#[derive(Debug)]
+pub struct Bucket {
+    /// Where it is.
+    pub location: S3Location,
+    /// What opens it.
+    pub credentials: S3Credentials,
+    /// What moves its bytes.
+    pub transfers: Transfers,
+}
+
+/// How long an address of our own use is good, seconds.
+const LIFETIME_S: u64 = 3_600;
+/// Most bytes of a manifest.
+const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+impl Bucket {
+    /// The folder `prefix` of the profile's bucket.
+    ///
+    /// # Errors
+    /// Where the profile names no store, or its credentials can't be read.
+    pub fn open(profile: &Profile, prefix: &str) -> anyhow::Result<Self> {
+        let s3 = profile.s3.as_ref().context(
+            "the profile names no S3 store: add [s3] with endpoint, region, bucket and \
+             credentials_file to it",
+        )?;
+        let S3Profile { endpoint, region, bucket, credentials_file } = s3;
+        Ok(Self {
+            location: S3Location::new(endpoint, region, bucket, prefix)?,
+            credentials: S3Credentials::from_profile(credentials_file, "default")?,
+            transfers: Transfers::new()?,
+        })
+    }
+
+    /// An address from which an object of the folder can be read for a while.
+    ///
+    /// # Errors
+    /// For a name that can't be a key.
+    pub fn readable(&self, name: &str) -> anyhow::Result<PresignedUrl> {
+        let key = self.location.key(name)?;
+        Ok(presign_get(&self.location, &self.credentials, &key, now_s(), LIFETIME_S)?)
+    }
+
+    /// Puts a file into the folder.
+    ///
+    /// # Errors
+    /// What the transfer says.
+    pub async fn put(&self, file: &Path, name: &str, progress: &dyn Progress) -> anyhow::Result<()> {
+        let key = self.location.key(name)?;
+        let url = presign_put(&self.location, &self.credentials, &key, now_s(), LIFETIME_S)?;
+        self.transfers.upload(file, &url, progress).await?;
+        Ok(())
+    }
+
+    /// Reads the folder's manifest.
+    ///
+    /// # Errors
+    /// Where there is none yet, or it isn't one.
+    pub async fn manifest(&self) -> anyhow::Result<Manifest> {
+        let scratch = tempfile::tempdir()?;
+        let path = scratch.path().join("manifest.json");
+        self.fetch("manifest.json", &path, MAX_MANIFEST_BYTES, &()).await?;
+        Ok(Manifest::from_json(&std::fs::read(path)?)?)
+    }
+
+    /// Gets one object of the folder, at most `limit_bytes`.
+    ///
+    /// # Errors
+    /// What the transfer says.
+    pub async fn fetch(
+        &self,
+        name: &str,
+        to: &Path,
+        limit_bytes: u64,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<()> {
+        let url = self.readable(name)?;
+        let slot = InputSlot {
+            name: name.to_owned(),
+            url,
+            packing: Packing::File,
+            size_bytes: None,
+            blake3: None,
+        };
+        self.transfers.download(&slot, to, limit_bytes, progress).await?;
+        Ok(())
+    }
+
+    /// Gets everything of the manifest whose path begins with `below`, each checked by its digest.
+    /// Returns the files' paths.
+    ///
+    /// # Errors
+    /// What the transfer says, also for a digest that differs.
+    pub async fn fetch_results(
+        &self,
+        below: &str,
+        to: &Path,
+        mut each: impl FnMut(&str, u64),
+    ) -> anyhow::Result<Vec<PathBuf>> {
+        let manifest = self.manifest().await?;
+        let mut files = Vec::new();
+        for entry in manifest.entries() {
+            let inside = entry.path.strip_prefix(below).is_some_and(|rest| {
+                below.is_empty() || below.ends_with('/') || rest.is_empty() || rest.starts_with('/')
+            });
+            if !inside {
+                continue;
+            }
+            let path = to.join(&entry.path);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)
+                    .with_context(|| format!("cannot make {}", folder.display()))?;
+            }
+            let slot = InputSlot {
+                name: entry.path.clone(),
+                url: self.readable(&entry.path)?,
+                packing: Packing::File,
+                size_bytes: Some(entry.size_bytes),
+                blake3: Some(entry.blake3),
+            };
+            self.transfers.download(&slot, &path, entry.size_bytes, &()).await?;
+            each(&entry.path, entry.size_bytes);
+            files.push(path);
+        }
+        anyhow::ensure!(!files.is_empty(), "the results hold nothing below `{below}`");
+        Ok(files)
+    }
+}
+
+/// Now, Unix seconds.
+pub(crate) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
