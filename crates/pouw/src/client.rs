@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod follow;
 pub mod images;
+pub mod inputs;
 pub mod invoice;
 pub mod node;
 pub mod plan;
