@@ -106,6 +106,8 @@ pub struct ReceiptView {
     pub tx: TxView,
     /// False if the call was refused; gas was paid all the same.
     pub success: bool,
+    /// Why it was refused, for people; `None` on success.
+    pub revert_reason: Option<String>,
     /// By this transaction.
     pub gas_used: u64,
     /// By this and the transactions before it in the block.

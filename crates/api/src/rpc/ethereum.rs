@@ -10,7 +10,10 @@ use alloy_rpc_types_eth::{
     Block, BlockTransactions, Header as RpcHeader, Log as RpcLog, Transaction, TransactionReceipt,
 };
 
+use serde::Serialize;
+
 use super::error::RpcError;
+
 use crate::backend::{BlockView, LogView, ReceiptView, TxView};
 
 /// Milliseconds in a second.
@@ -92,8 +95,23 @@ pub(super) fn log(view: &LogView, removed: bool) -> RpcLog {
     }
 }
 
+/// A receipt, with the reason of a refusal in a field of its own that Ethereum's don't have.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReceiptWithReason {
+    #[serde(flatten)]
+    receipt: TransactionReceipt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revert_reason: Option<String>,
+}
+
 /// A receipt.
-pub(super) fn receipt(view: &ReceiptView) -> Result<TransactionReceipt, RpcError> {
+pub(super) fn receipt(view: &ReceiptView) -> Result<ReceiptWithReason, RpcError> {
+    let revert_reason = view.revert_reason.clone();
+    Ok(ReceiptWithReason { receipt: ethereum_receipt(view)?, revert_reason })
+}
+
+fn ethereum_receipt(view: &ReceiptView) -> Result<TransactionReceipt, RpcError> {
     let envelope = decode(&view.tx)?;
     let Some(place) = view.tx.place else {
         return Err(RpcError::internal(format!("receipt of {} without a block", view.tx.hash)));
