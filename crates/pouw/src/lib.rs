@@ -17,6 +17,7 @@ pub mod devnet;
 mod dispatch;
 pub mod exit;
 pub mod host;
+pub mod node;
 pub mod output;
 mod runtime;
 pub mod session;

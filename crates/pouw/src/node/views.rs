@@ -172,3 +172,24 @@ pub(super) fn submit(error: pouw_chain::SubmitError, chain_id: u64) -> SubmitErr
         E::Store(error) => BackendError::Unavailable(error.to_string()).into(),
     }
 }
+
+fn decode(error: &DecodeError, chain_id: u64) -> SubmitError {
+    match error {
+        DecodeError::TooLong(size) => SubmitError::TooLarge {
+            size_bytes: u64::try_from(*size).unwrap_or(u64::MAX),
+            limit_bytes: u64::try_from(pouw_ledger::MAX_TRANSACTION_BYTES).unwrap_or(u64::MAX),
+        },
+        DecodeError::Type(kind) => SubmitError::UnsupportedType(*kind),
+        DecodeError::Unprotected(_) => SubmitError::WrongChain { have: None, want: chain_id },
+        DecodeError::Chain { got, expected } => {
+            SubmitError::WrongChain { have: Some(*got), want: *expected }
+        }
+        DecodeError::Value(_) | DecodeError::Cost => SubmitError::ValueTooLarge,
+        DecodeError::TipAboveFee { .. } => SubmitError::TipAboveFeeCap,
+        DecodeError::Creation => SubmitError::Unsupported(error.to_string()),
+        DecodeError::Signature => SubmitError::BadSignature,
+        DecodeError::Empty | DecodeError::Malformed(_) | DecodeError::NotCanonical => {
+            SubmitError::Malformed(error.to_string())
+        }
+    }
+}
