@@ -7,7 +7,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing, after asking (YES=1 agrees)
-	@scripts/setup demo test lint
+	@scripts/setup run demo test lint
 
 demo: ## rent this machine to yourself, render on it, be paid
 	@scripts/demo
