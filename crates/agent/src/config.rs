@@ -72,8 +72,6 @@ pub struct Tuning {
     pub settle_s: u64,
     /// Most bytes of a task's log that are kept.
     pub log_bytes: u64,
-    /// Gate: parts per million of the listed score that the best of three runs must reach.
-    pub gate_ppm: u32,
 }
 
 impl Default for Tuning {
@@ -88,7 +86,6 @@ impl Default for Tuning {
             patience_s: 300,
             settle_s: 86_400,
             log_bytes: 64 << 20,
-            gate_ppm: 900_000,
         }
     }
 }
@@ -150,9 +147,6 @@ impl HostConfig {
         }
         if self.tuning.quote_s == 0 || self.tuning.quote_s > 300 {
             return field("tuning.quote_s", self.tuning.quote_s, "1 to 300 (R-2)");
-        }
-        if self.tuning.gate_ppm > 1_000_000 {
-            return field("tuning.gate_ppm", self.tuning.gate_ppm.into(), "at most 1000000");
         }
         if self.isolation.is_empty() {
             return field("isolation", 0, "at least one of runc, gvisor");

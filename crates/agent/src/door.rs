@@ -5,7 +5,7 @@
 //! | `GET /v1/health` | anyone | whether the agent works |
 //! | `GET /v1/offer` | anyone | the signed [`Offer`](pouw_types::Offer) |
 //! | `POST /v1/quotes` | anyone | [`QuoteRequest`] → [`QuoteReply`] |
-//! | `PUT /v1/rentals/{id}/task` | client | [`TaskRequest`]: spec, slots, secrets |
+//! | `PUT /v1/rentals/{id}/task` | client | [`TaskRequest`]: task, slots, secrets |
 //! | `GET /v1/rentals/{id}` | client | [`RentalStatus`] |
 //! | `GET /v1/rentals/{id}/events` | client | server-sent [`Event`]s, resumable by `Last-Event-ID` |
 //! | `GET /v1/rentals/{id}/log` | client | the task's output so far, as text |
@@ -21,8 +21,8 @@ mod sse;
 
 pub use client::{Client, ClientError};
 pub use dto::{
-    ErrorBody, Event, EventKind, Gate, Health, InputSlot, MeterView, OutputSlot, Part, Progress,
-    QuoteReply, QuoteRequest, RentalStatus, Secret, Slot, Slots, StopRequest, TaskRequest,
+    ErrorBody, Event, EventKind, Gate, Health, MeterView, Part, Progress, QuoteReply, QuoteRequest,
+    RentalStatus, Secret, StopRequest, TaskRequest,
 };
 
 use alloy_primitives::Address;
@@ -37,7 +37,7 @@ pub const SIGNATURE_HEADER: &str = "pouw-signature";
 /// How far a signed request's time may be from the agent's clock, seconds.
 pub const MAX_SKEW_S: u64 = 300;
 /// Most bytes of a request's body.
-pub const MAX_BODY_BYTES: usize = 4 << 20;
+pub const MAX_BODY_BYTES: usize = 18 << 20;
 
 /// The text that a client signs (EIP-191) so that the door answers it.
 #[must_use]

@@ -169,6 +169,17 @@ impl Journal {
         read_bounded(&self.folder(rental).join(name))
     }
 
+    /// Adds a line to the machine's history of runs.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn note(&self, line: &str) -> Result<(), JournalError> {
+        let path = self.root.join("history.jsonl");
+        let open = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        open.and_then(|mut file| writeln!(file, "{line}"))
+            .map_err(|source| failed("write", &path, source))
+    }
+
     /// Forgets a rental.
     ///
     /// # Errors

@@ -18,21 +18,39 @@
 
 #![forbid(unsafe_code)]
 
+mod actions;
+mod agent;
+pub mod clock;
 pub mod config;
+mod context;
 pub mod contract;
 pub mod door;
 pub mod engine;
+mod events;
 pub mod journal;
+pub mod machine;
 pub mod meter;
+pub mod mover;
+mod offer;
 pub mod outcome;
 pub mod plan;
+pub mod probe;
+pub mod quote;
 pub mod receipt;
 pub mod record;
+mod rental;
+mod sandbox;
+mod selftest;
+mod server;
 pub mod signer;
 pub mod step;
+mod tasklog;
+mod watcher;
 mod wire;
 
+pub use agent::{Agent, AgentHandle, Outside, StartError};
 pub use config::{ConfigError, HostConfig, Tuning};
 pub use contract::{Contract, ContractError, Cosigned, Head, HostCall, Inclusion};
+pub use selftest::SelfTest;
 pub use signer::{Signer, SignerError};
 pub use step::{End, Step};

@@ -1,8 +1,6 @@
 //! What an action came to, written back into the record: pure.
 
 use alloy_primitives::{B256, Bytes};
-use pouw_types::contracts::Receipt;
-use pouw_types::signing::Signed;
 
 use crate::contract::Cosigned;
 use crate::door::{Gate, Part};
@@ -43,14 +41,10 @@ pub enum Outcome {
     Noted,
     /// The machine is as it was saved.
     Reset,
-    /// A transaction was sent.
-    Sent(Call, B256),
     /// A sent transaction was taken by the ledger.
     Included(Call),
     /// The ledger refuses a transaction.
     Refused(Call, String),
-    /// The machine signed a receipt.
-    Proposed(Box<Signed<Receipt>>),
     /// The signer signed it too.
     Cosigned(Bytes),
     /// The signer refuses it.
@@ -84,14 +78,7 @@ pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
         }
         Outcome::Noted => record.noted = true,
         Outcome::Reset => record.reset = true,
-        Outcome::Sent(call, hash) => {
-            record.sent(call.name(), hash);
-            if call == Call::Settle {
-                record.settled_at_s = observed.now_s;
-            }
-        }
         Outcome::Refused(call, reason) => refused(record, call, &reason),
-        Outcome::Proposed(proposal) => record.proposal = Some(*proposal),
         Outcome::Cosigned(signature) => cosigned(record, signature),
         Outcome::Unsigned(reason) => {
             record.remark(format!("the signer refuses a receipt: {reason}"));

@@ -301,6 +301,11 @@ fn follow_chain(record: &mut Record, observed: &Observed) {
         }
         _ => record.off_since = None,
     }
+    // an extension raises the caps.
+    let caps = &chain.rental.caps;
+    if chain.rental.phase == Phase::Open && caps.activeS > record.quote.caps.activeS {
+        record.quote.caps = caps.clone();
+    }
     if record.end.is_none() && matches!(chain.rental.phase, Phase::Closing | Phase::Closed) {
         record.end = Some(End::ClosedOnChain { by: chain.rental.reason });
     }
@@ -365,7 +370,7 @@ fn run_ended(record: &Record, observed: &Observed, rules: &Rules) -> Option<End>
 
 /// our call's window is over and the client did not answer.
 fn call_is_unanswered(chain: &ChainView, rules: &Rules) -> bool {
-    let call = &chain.rental.call;
+    let call = &chain.rental.hostCall;
     call.by == rules.operator
         && chain.head.height >= call.atBlock + rules.rental.call_blocks
         && chain.head.time_s >= call.at + rules.rental.call_s
@@ -499,9 +504,7 @@ fn sign(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {
             let due = observed.totals.active_ms >= receipt::due_at_ms(record.signed_active_s());
             let frozen = hold(record, observed, rules).is_some()
                 && observed.totals.active_s() > record.signed_active_s();
-            let called = chain.rental.call.by == chain.rental.client
-                && record.signed.as_ref().is_some_and(|s| s.receipt.at <= chain.rental.call.at);
-            (due || frozen || called).then_some(Action::Cosign { is_final: false })
+            (due || frozen).then_some(Action::Cosign { is_final: false })
         }
         Step::Score | Step::Reset | Step::Dismount => {
             wants_final(record, observed).then_some(Action::Cosign { is_final: true })
@@ -548,8 +551,8 @@ fn send_open(
     chain: &ChainView,
     newer: bool,
 ) -> Option<Call> {
-    let call_by = chain.rental.call.by;
-    let called_by_client = call_by != Address::ZERO && call_by != rules.operator;
+    let call_by = chain.rental.hostCall.by;
+    let called_by_client = chain.rental.call.by != Address::ZERO;
     if called_by_client && record.step <= Step::Upload {
         return Some(if newer { Call::Settle } else { Call::Answer });
     }

@@ -4,6 +4,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
+use pouw_data::Slots;
+use pouw_spec::Task;
 use pouw_types::contracts::Stop;
 use pouw_types::signing::{Signed, SignedQuote};
 use pouw_types::{Amount, MachineId, RentalId};
@@ -15,8 +17,8 @@ use crate::step::{End, Step};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
-    /// The task specification as YAML or JSON, its image by digest.
-    pub spec: String,
+    /// What shall run, its image by digest.
+    pub task: Task,
     /// Who will open the rental.
     pub client: Address,
     /// How many shares of the machine.
@@ -39,31 +41,6 @@ pub struct QuoteReply {
     pub max_fees: Amount,
     /// Least deposit that the ledger takes.
     pub min_deposit: Amount,
-}
-
-/// One presigned address: it lets anybody read or write one object, so it never shows itself.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Slot(String);
-
-impl Slot {
-    /// From an address.
-    #[must_use]
-    pub const fn new(url: String) -> Self {
-        Self(url)
-    }
-
-    /// The address itself: not for logs.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Slot(…)")
-    }
 }
 
 /// A secret of a task; wiped from logs and errors.
@@ -91,57 +68,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where one input file comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputSlot {
-    /// Where the task finds it, relative to its input folder.
-    pub path: String,
-    /// A presigned GET.
-    pub url: Slot,
-    /// Its size.
-    pub size_bytes: u64,
-    /// BLAKE3 of its content, hex.
-    pub blake3: String,
-}
-
-/// Where one output file may go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutputSlot {
-    /// The file, relative to the task's output folder.
-    pub path: String,
-    /// A presigned PUT.
-    pub url: Slot,
-    /// Most bytes that it may have.
-    pub max_bytes: u64,
-}
-
-/// Everything that the agent may read and write for a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Slots {
-    /// A GET an input.
-    #[serde(default)]
-    pub inputs: Vec<InputSlot>,
-    /// A PUT a part or output.
-    #[serde(default)]
-    pub outputs: Vec<OutputSlot>,
-    /// A PUT for the log.
-    pub log: Slot,
-    /// A PUT for the manifest.
-    pub manifest: Slot,
-}
-
 /// What a client hands over after opening a rental.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRequest {
-    /// The task specification; its hash must be the quote's.
-    pub spec: String,
+    /// What shall run; its hash must be the quote's.
+    pub task: Task,
     /// Where data comes from and goes to.
     pub slots: Slots,
-    /// Environment variables that the specification names as secrets.
+    /// The files that the task names as secrets.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
 }

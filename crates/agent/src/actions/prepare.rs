@@ -1,0 +1,166 @@
+//! Save, provision, load, reset.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pouw_data::archive::{self, ArchiveLimits};
+use pouw_data::{InputSlot, Packing};
+use pouw_spec::{InputMode, Network as TaskNetwork, Task};
+
+use super::{Scene, Trouble, in_full};
+use crate::door::{EventKind, Progress, TaskRequest};
+use crate::engine::{NetworkMode, PullStatus, Scope, Scratch, ScratchRequest};
+use crate::mover::MoveError;
+use crate::outcome::{Failure, Outcome};
+use crate::sandbox::{self, Place};
+
+type Done = Result<Outcome, Trouble>;
+
+impl From<MoveError> for Trouble {
+    fn from(error: MoveError) -> Self {
+        match error {
+            MoveError::Transient(text) => Self(Failure::Transient, text),
+            MoveError::Permanent(text) => Self(Failure::Client, text),
+        }
+    }
+}
+
+pub(super) async fn save(scene: Scene<'_>) -> Done {
+    let state = scene.context.engine.snapshot(Scope::Rental(scene.rental.id)).await?;
+    Ok(Outcome::Saved(Box::new(state)))
+}
+
+/// What the client handed over.
+pub(super) fn task_of(scene: Scene<'_>) -> Result<TaskRequest, Trouble> {
+    scene.context.journal.load_task(scene.rental.id).map_err(|error| Trouble::host(in_full(&error)))
+}
+
+/// The rental's file system; making it again is harmless.
+pub(super) async fn scratch_of(scene: Scene<'_>, task: &Task) -> Result<Scratch, Trouble> {
+    let request = ScratchRequest {
+        owner: scene.owner(),
+        size_bytes: task.resources.disk_bytes,
+        user: scene.context.engine_info.task_user,
+    };
+    Ok(scene.context.engine.create_scratch(&request).await?)
+}
+
+pub(super) async fn provision(scene: Scene<'_>) -> Done {
+    let Scene { context, rental } = scene;
+    let request = task_of(scene)?;
+    let task = &request.task;
+    let reference = sandbox::image_of(task).map_err(Trouble::client)?;
+    let name = reference.to_string();
+    let progress = |status: PullStatus| {
+        rental.emit(
+            context,
+            EventKind::Progress {
+                what: Progress::Image,
+                name: name.clone(),
+                done: status.done_bytes,
+                total: status.total_bytes,
+            },
+        );
+    };
+    let limit = Duration::from_secs(context.rules.tuning.preparation_s.max(1));
+    let image =
+        tokio::time::timeout(limit, context.engine.pull(&reference, &progress)).await.map_err(
+            |_| Trouble::client("the image took longer than the quote's free preparation"),
+        )??;
+    let network = match task.network {
+        TaskNetwork::None => NetworkMode::None,
+        TaskNetwork::Egress => {
+            NetworkMode::Egress(context.engine.create_network(&scene.owner()).await?)
+        }
+    };
+    let scratch = scratch_of(scene, task).await?;
+    let user = context.engine_info.task_user;
+    sandbox::prepare(&scratch, task, &request.secrets, user)
+        .map_err(|error| Trouble::host(in_full(&error)))?;
+    let place = Place { owner: scene.owner(), image: &image, scratch: &scratch, user, network };
+    let workload = sandbox::task_workload(&place, task)?;
+    let created = context.engine.create(&workload).await?;
+    Ok(Outcome::Provisioned(created.id))
+}
+
+pub(super) async fn load(scene: Scene<'_>) -> Done {
+    let request = task_of(scene)?;
+    let scratch = scratch_of(scene, &request.task).await?;
+    let user = scene.context.engine_info.task_user;
+    for (index, input) in request.task.inputs.iter().enumerate() {
+        let name = input.to.as_str();
+        let slot = request.slots.inputs.iter().find(|slot| slot.name == name);
+        let slot = slot.ok_or_else(|| Trouble::client(format!("input {name} has no slot")))?;
+        let slot = InputSlot { blake3: input.blake3.or(slot.blake3), ..slot.clone() };
+        let target = match input.mode {
+            InputMode::ReadOnly => sandbox::input_path(&scratch, index),
+            InputMode::ReadWrite => scratch.work().join(name),
+        };
+        fetch(scene, &scratch, &slot, &target, input.max_bytes).await?;
+        if input.mode == InputMode::ReadWrite {
+            own_all(&target, user).map_err(|error| Trouble::host(in_full(&error)))?;
+        }
+    }
+    Ok(Outcome::Loaded)
+}
+
+async fn fetch(
+    scene: Scene<'_>,
+    scratch: &Scratch,
+    slot: &InputSlot,
+    target: &Path,
+    max_bytes: u64,
+) -> Result<(), Trouble> {
+    let Scene { context, rental } = scene;
+    let name = slot.name.clone();
+    let progress = |done: u64, total: Option<u64>| {
+        let (name, total) = (name.clone(), total.unwrap_or(0));
+        rental.emit(context, EventKind::Progress { what: Progress::Download, name, done, total });
+    };
+    let landing = match slot.packing {
+        Packing::File => target.to_owned(),
+        Packing::Tar => sandbox::staging_path(scratch).join("input.tar"),
+    };
+    let moved = context.mover.download(slot, &landing, max_bytes, &progress).await?;
+    rental.meter(|meter| meter.moved(moved.size_bytes));
+    if slot.packing == Packing::Tar {
+        let io = |error: std::io::Error| Trouble::host(in_full(&error));
+        // A broken-off unpacking is begun anew: an archive goes into an empty folder only.
+        if target.exists() {
+            std::fs::remove_dir_all(target).map_err(io)?;
+        }
+        let file = std::fs::File::open(&landing).map_err(io)?;
+        let limits = ArchiveLimits { size_bytes: max_bytes, ..ArchiveLimits::default() };
+        archive::unpack(file, target, limits).map_err(|error| Trouble::client(in_full(&error)))?;
+        std::fs::remove_file(&landing).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn own_all(path: &Path, user: crate::engine::User) -> std::io::Result<()> {
+    sandbox::own(path, user)?;
+    // What was unpacked holds no links out of itself; links are not followed here either.
+    if std::fs::symlink_metadata(path)?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_symlink() {
+                own_all(&entry.path(), user)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn reset(scene: Scene<'_>) -> Done {
+    let Some(saved) = scene.rental.record().saved else { return Ok(Outcome::Reset) };
+    let engine = &scene.context.engine;
+    engine.reset_to(&saved).await?;
+    let state = engine.snapshot(saved.scope).await?;
+    if state.digest() == saved.digest() {
+        return Ok(Outcome::Reset);
+    }
+    let (left, gone) = state.difference(&saved);
+    Err(Trouble::host(format!(
+        "the machine is not as it was saved; left over {left:?}, gone {gone:?}"
+    )))
+}

@@ -1,0 +1,50 @@
+//! What all rentals of an agent share.
+
+use std::sync::Arc;
+
+use pouw_types::Network;
+
+use crate::clock::Clock;
+use crate::contract::Contract;
+use crate::engine::{Engine, EngineInfo};
+use crate::journal::Journal;
+use crate::machine::Machine;
+use crate::mover::Mover;
+use crate::plan::Rules;
+use crate::probe::Probe;
+use crate::selftest::SelfTest;
+use crate::signer::Signer;
+
+/// What all rentals of an agent share.
+pub struct Context {
+    /// The network.
+    pub network: &'static Network,
+    /// What holds for all rentals.
+    pub rules: Rules,
+    /// The machine's key.
+    pub machine: Machine,
+    /// What the engine can do.
+    pub engine_info: EngineInfo,
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// The chain.
+    pub contract: Arc<dyn Contract>,
+    /// The signers.
+    pub signer: Arc<dyn Signer>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The way of bytes.
+    pub mover: Arc<dyn Mover>,
+    /// The machine's speed.
+    pub probe: Arc<dyn Probe>,
+    /// What the self-test said.
+    pub self_test: SelfTest,
+    /// The memory.
+    pub journal: Journal,
+}
+
+impl core::fmt::Debug for Context {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Context").field("machine", &self.machine.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! What of a task becomes which container: pure, but for the folders that mounts need.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use pouw_spec::{InputMode, Task};
+
+use crate::door::Secret;
+use crate::engine::{
+    Access, BindMount, EngineError, Environment, ImageInfo, ImageRef, LogLimits, NetworkMode,
+    Owner, Scratch, StepName, User, Workload,
+};
+
+/// Processes and threads that a task may have.
+const PIDS: u32 = 4_096;
+/// Size of a task's `/tmp`, which is memory.
+const TMP_BYTES: u64 = 64 << 20;
+
+/// What is needed beside the task to make its container.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Its image, pulled.
+    pub image: &'a ImageInfo,
+    /// Its file system.
+    pub scratch: &'a Scratch,
+    /// Whom it runs as.
+    pub user: User,
+    /// What it can reach.
+    pub network: NetworkMode,
+}
+
+/// The container that runs a task.
+///
+/// # Errors
+/// The engine's, for a step name that can't be.
+pub fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, EngineError> {
+    let mut mounts = vec![BindMount {
+        source: place.scratch.work(),
+        target: Task::DIRECTORY.to_owned(),
+        access: Access::Write,
+    }];
+    for (index, input) in task.inputs.iter().enumerate() {
+        if input.mode == InputMode::ReadOnly {
+            mounts.push(BindMount {
+                source: input_path(place.scratch, index),
+                target: format!("{}/{}", Task::DIRECTORY, input.to),
+                access: Access::Read,
+            });
+        }
+    }
+    if !task.secrets.is_empty() {
+        mounts.push(BindMount {
+            source: secrets_path(place.scratch),
+            target: Task::SECRETS_DIRECTORY.to_owned(),
+            access: Access::Read,
+        });
+    }
+    let (entrypoint, command) = command(task, place.image);
+    Ok(Workload {
+        owner: place.owner,
+        step: StepName::new("run")?,
+        image: place.image.reference.clone(),
+        entrypoint,
+        command,
+        env: Environment(task.env.clone()),
+        workdir: Some(task.workdir()),
+        user: place.user,
+        cpu_millis: task.resources.cpu_millis,
+        memory_bytes: task.resources.memory_bytes,
+        pids: PIDS,
+        tmp_bytes: TMP_BYTES.min(task.resources.memory_bytes / 2),
+        isolation: task.isolation,
+        network: place.network.clone(),
+        mounts,
+        log: LogLimits::default(),
+    })
+}
+
+/// The container that runs an image's own benchmark, with what the task would have.
+///
+/// # Errors
+/// As [`task_workload`].
+pub fn bench_workload(
+    place: &Place<'_>,
+    task: &Task,
+    command: Vec<String>,
+    run: u32,
+) -> Result<Workload, EngineError> {
+    Ok(Workload {
+        step: StepName::new(&format!("gate-{run}"))?,
+        entrypoint: Some(Vec::new()),
+        command,
+        env: Environment::default(),
+        workdir: Some("/".to_owned()),
+        network: NetworkMode::None,
+        mounts: Vec::new(),
+        ..task_workload(place, task)?
+    })
+}
+
+/// What runs, as entry point and command: with `setup`, the image's shell runs one command after
+/// the other and then becomes the task.
+fn command(task: &Task, image: &ImageInfo) -> (Option<Vec<String>>, Vec<String>) {
+    let own = &task.run.command;
+    if task.setup.is_empty() {
+        return if own.is_empty() { (None, Vec::new()) } else { (Some(Vec::new()), own.clone()) };
+    }
+    let of_image = || [image.entrypoint.clone(), image.command.clone()].concat();
+    let run = if own.is_empty() { of_image() } else { own.clone() };
+    let mut script: Vec<String> = task.setup.iter().map(|words| quoted(words)).collect();
+    script.push(format!("exec {}", quoted(&run)));
+    (Some(Vec::new()), vec!["/bin/sh".to_owned(), "-ec".to_owned(), script.join("\n")])
+}
+
+fn quoted(words: &[String]) -> String {
+    let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Where an input lies that the task cannot change.
+#[must_use]
+pub fn input_path(scratch: &Scratch, index: usize) -> PathBuf {
+    scratch.inputs().join(format!("{index:04}"))
+}
+
+/// Where the files with secrets lie.
+#[must_use]
+pub fn secrets_path(scratch: &Scratch) -> PathBuf {
+    scratch.path.join("secrets")
+}
+
+/// Where the agent puts down what is on its way.
+#[must_use]
+pub fn staging_path(scratch: &Scratch) -> PathBuf {
+    scratch.path.join("staging")
+}
+
+/// Makes the folders and files that the task's mounts need: sources, and in the task's folder the
+/// places they cover.
+///
+/// # Errors
+/// What the file system says.
+pub fn prepare(
+    scratch: &Scratch,
+    task: &Task,
+    secrets: &BTreeMap<String, Secret>,
+    user: User,
+) -> io::Result<()> {
+    fs::create_dir_all(scratch.inputs())?;
+    fs::create_dir_all(staging_path(scratch))?;
+    for (index, input) in task.inputs.iter().enumerate() {
+        let (source, target) = (input_path(scratch, index), scratch.work().join(input.to.as_str()));
+        if let Some(parent) = target.parent() {
+            make_owned(&scratch.work(), parent, user)?;
+        }
+        if input.mode == InputMode::ReadOnly {
+            for place in [&source, &target] {
+                if input.from.is_directory() {
+                    fs::create_dir_all(place)?;
+                } else if !place.exists() {
+                    fs::write(place, b"")?;
+                }
+            }
+        }
+    }
+    write_secrets(scratch, secrets, user)
+}
+
+/// Makes a folder below `root` that the task's user can write.
+fn make_owned(root: &Path, folder: &Path, user: User) -> io::Result<()> {
+    let below = folder.strip_prefix(root).map_err(io::Error::other)?;
+    let mut at = root.to_owned();
+    for name in below.components() {
+        at.push(name);
+        if !at.exists() {
+            fs::create_dir(&at)?;
+            own(&at, user)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_secrets(
+    scratch: &Scratch,
+    secrets: &BTreeMap<String, Secret>,
+    user: User,
+) -> io::Result<()> {
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let folder = secrets_path(scratch);
+    fs::create_dir_all(&folder)?;
+    for (name, secret) in secrets {
+        let path = folder.join(name);
+        // Written anew after a crash: read-only files are replaced, not opened.
+        if path.exists() {
+            fs::remove_file(&path)?;
+        }
+        fs::write(&path, secret.reveal())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400))?;
+        own(&path, user)?;
+    }
+    Ok(())
+}
+
+/// Gives a file to the task's user.
+///
+/// # Errors
+/// What the file system says; without the right to, and the agent being that user, nothing is
+/// needed.
+pub fn own(path: &Path, user: User) -> io::Result<()> {
+    let done = std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid));
+    match done {
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && rustix::process::getuid().as_raw() == user.uid =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// The image as the engine names it.
+///
+/// # Errors
+/// [`crate::engine::ParseImageRefError`].
+pub fn image_of(task: &Task) -> Result<ImageRef, crate::engine::ParseImageRefError> {
+    task.image.to_string().parse()
+}
