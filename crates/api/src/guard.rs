@@ -3,7 +3,7 @@
 //! A web page in somebody's browser must not drive a node on that machine. Three checks together
 //! see to it. `Host` must be an address or a listed name, so that a name that was rebound to
 //! 127.0.0.1 finds nothing. `Origin`, which browsers always send across origins and to
-//! WebSockets, must be listed, the server's own, or a browser extension's (a wallet). And JSON
+//! sockets, must be listed, the server's own, or a browser extension's (a wallet). And JSON
 //! bodies must be declared as JSON (in `server`), so that no page can send one without asking.
 
 use std::net::IpAddr;

@@ -78,7 +78,7 @@ pub(crate) async fn answer(node: &Node, body: &[u8], door: &mut Door<'_>) -> Opt
     let answer = match serde_json::from_slice(body) {
         Ok(Value::Array(requests)) => batch(node, requests, door).await,
         Ok(request) => single(node, request, door).await,
-        Err(error) => Some(failure(Value::Null, RpcError::parse(&error))),
+        Err(error) => Some(failure(&Value::Null, RpcError::parse(&error))),
     };
     answer.map(|value| encode(node, &value))
 }
@@ -89,24 +89,24 @@ fn encode(node: &Node, value: &Value) -> Vec<u8> {
         return bytes;
     }
     let id = value.get("id").cloned().unwrap_or_default();
-    failure(id, RpcError::too_long(node.config.response_bytes)).to_string().into_bytes()
+    failure(&id, RpcError::too_long(node.config.response_bytes)).to_string().into_bytes()
 }
 
 async fn batch(node: &Node, requests: Vec<Value>, door: &mut Door<'_>) -> Option<Value> {
     if requests.is_empty() {
-        return Some(failure(Value::Null, RpcError::request("an empty batch")));
+        return Some(failure(&Value::Null, RpcError::request("an empty batch")));
     }
     let limit = node.config.batch;
     if requests.len() > limit {
         let message = format!("a batch of {}: at most {limit} are answered", requests.len());
-        return Some(failure(Value::Null, RpcError::request(message)));
+        return Some(failure(&Value::Null, RpcError::request(message)));
     }
     let mut answers = Vec::with_capacity(requests.len());
     let mut size_bytes = 0_usize;
     for request in requests {
         let id = request.get("id").cloned();
         let answer = if size_bytes > node.config.response_bytes {
-            id.map(|id| failure(id, RpcError::too_long(node.config.response_bytes)))
+            id.map(|id| failure(&id, RpcError::too_long(node.config.response_bytes)))
         } else {
             single(node, request, door).await
         };
@@ -114,7 +114,7 @@ async fn batch(node: &Node, requests: Vec<Value>, door: &mut Door<'_>) -> Option
             let length = answer.to_string().len();
             if size_bytes.saturating_add(length) > node.config.response_bytes {
                 let id = answer.get("id").cloned().unwrap_or_default();
-                answer = failure(id, RpcError::too_long(node.config.response_bytes));
+                answer = failure(&id, RpcError::too_long(node.config.response_bytes));
             }
             // What is refused for its length counts as the limit, so that work stops too.
             size_bytes = size_bytes.saturating_add(length);
@@ -126,23 +126,23 @@ async fn batch(node: &Node, requests: Vec<Value>, door: &mut Door<'_>) -> Option
 
 async fn single(node: &Node, request: Value, door: &mut Door<'_>) -> Option<Value> {
     let Value::Object(mut fields) = request else {
-        return Some(failure(Value::Null, RpcError::request("a request is an object")));
+        return Some(failure(&Value::Null, RpcError::request("a request is an object")));
     };
     let id = match fields.remove("id") {
         Some(id @ (Value::Null | Value::Number(_) | Value::String(_))) => Some(id),
         Some(_) => {
             let error = RpcError::request("`id` is a number, a string or null");
-            return Some(failure(Value::Null, error));
+            return Some(failure(&Value::Null, error));
         }
         None => None,
     };
     if fields.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         let error = RpcError::request("`jsonrpc` must be \"2.0\"");
-        return Some(failure(id.unwrap_or_default(), error));
+        return Some(failure(&id.unwrap_or_default(), error));
     }
     let Some(Value::String(method)) = fields.remove("method") else {
         let error = RpcError::request("`method` must be a string");
-        return Some(failure(id.unwrap_or_default(), error));
+        return Some(failure(&id.unwrap_or_default(), error));
     };
     // A notification wants no answer, and nothing here is worth doing without one.
     let id = id?;
@@ -152,22 +152,22 @@ async fn single(node: &Node, request: Value, door: &mut Door<'_>) -> Option<Valu
     };
     Some(match outcome {
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err(error) => failure(id, error),
+        Err(error) => failure(&id, error),
     })
 }
 
-fn failure(id: Value, error: RpcError) -> Value {
+fn failure(id: &Value, error: RpcError) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": error.into_json() })
 }
 
 /// The body that says that a request was too slow; for the doors.
 pub(crate) fn timed_out() -> Vec<u8> {
-    failure(Value::Null, RpcError::timeout()).to_string().into_bytes()
+    failure(&Value::Null, RpcError::timeout()).to_string().into_bytes()
 }
 
 /// The body that refuses another body.
 pub(crate) fn refusal(message: impl Into<String>) -> Vec<u8> {
-    failure(Value::Null, RpcError::request(message)).to_string().into_bytes()
+    failure(&Value::Null, RpcError::request(message)).to_string().into_bytes()
 }
 
 async fn call(

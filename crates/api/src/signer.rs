@@ -25,7 +25,7 @@ mod orders {
             uint64 at;
         }
 
-        /// A client's order to its signer: end the rental (R-10 client_stop), keep as in R-13.
+        /// A client's order to its signer: end the rental (R-10, by its client), keep as in R-13.
         struct EndRental {
             address client;
             bytes32 rental;

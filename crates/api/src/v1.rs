@@ -8,8 +8,10 @@ mod signers;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::{FromRequestParts, Path};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use http::request::Parts;
 use http::{StatusCode, Uri};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -64,8 +66,16 @@ impl From<BackendError> for Problem {
     }
 }
 
+type Routes = Vec<(Route, MethodRouter<Arc<Node>>)>;
+
 /// Each route with its description: the router and the `OpenAPI` document are made of this list.
-pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
+pub(crate) fn routes() -> Routes {
+    let mut routes = chain_routes();
+    routes.extend(market_routes());
+    routes
+}
+
+fn chain_routes() -> Routes {
     vec![
         (Route::get("/health", "Whether the node answers", none), get(chain::health)),
         (
@@ -73,19 +83,11 @@ pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
             get(|| async { Json(document()) }),
         ),
         (
-            Route::get(
-                "/v1/status",
-                "Network, head, mempool, where the money is",
-                body::<chain::Status>,
-            ),
+            Route::get("/v1/status", "Network, head, mempool, money", body::<chain::Status>),
             get(chain::status),
         ),
         (
-            Route::get(
-                "/v1/blocks/{id}",
-                "A block by height, id, or `latest`",
-                body::<chain::Block>,
-            ),
+            Route::get("/v1/blocks/{id}", "By height, id, or `latest`", body::<chain::Block>),
             get(chain::block),
         ),
         (
@@ -100,6 +102,11 @@ pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
             Route::get("/v1/accounts/{address}", "An account", body::<chain::Account>),
             get(chain::account),
         ),
+    ]
+}
+
+fn market_routes() -> Routes {
+    vec![
         (
             Route::get("/v1/offers", "The offers that hold now", offers::list_schema),
             get(offers::list),
@@ -116,7 +123,7 @@ pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
         (
             Route::post(
                 "/v1/signers",
-                "Make a signer for a rental; the client's signed NewSigner order",
+                "Make a signer for a rental, by its client's NewSigner order",
                 signers::signed_schema,
                 body::<signers::Made>,
             ),
@@ -134,7 +141,7 @@ pub(crate) fn routes() -> Vec<(Route, MethodRouter<Arc<Node>>)> {
         (
             Route::post(
                 "/v1/signers/{address}/stop",
-                "Sign the end of a rental (R-10); the client's signed EndRental order",
+                "Sign the end of a rental (R-10), by its client's EndRental order",
                 signers::signed_schema,
                 signers::signed_schema,
             ),
@@ -169,6 +176,20 @@ async fn read<T: DeserializeOwned>(
     let bytes = json_body(request, node.config.body_bytes).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "body", error.to_string()))
+}
+
+/// The variable piece of a path.
+pub(crate) struct Piece(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Piece {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(piece)) => Ok(Self(piece)),
+            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, "path", error.body_text())),
+        }
+    }
 }
 
 /// Reads a piece of the path.

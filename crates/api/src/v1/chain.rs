@@ -7,7 +7,7 @@ use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall as _;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use pouw_types::Amount;
 use pouw_types::contracts::{HOSTS, IRentals, RENTALS};
@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Problem, parse};
+use super::{Piece, Problem, parse};
 use crate::backend::{BlockRef, BlockView, CallRequest};
 use crate::server::Node;
 
@@ -87,6 +87,9 @@ struct Supply {
     stakes: Amount,
     #[schemars(with = "String")]
     pool: Amount,
+    /// Subsidies that cannot be spent yet.
+    #[schemars(with = "String")]
+    immature: Amount,
 }
 
 /// A block.
@@ -240,14 +243,27 @@ async fn supply(node: &Node, at: B256) -> Option<Supply> {
     let (bonds, stakes, pool) =
         (amount(totals.bonds)?, amount(totals.stakes)?, amount(totals.pool)?);
     let total = genesis.checked_add(subsidies).ok()?.checked_sub(burned).ok()?;
+    let immature = amount(totals.immature)?;
     let held = escrows.checked_add(bonds).ok()?.checked_add(stakes).ok()?.checked_add(pool).ok()?;
+    let held = held.checked_add(immature).ok()?;
     let accounts = total.checked_sub(held).ok()?;
-    Some(Supply { genesis, subsidies, burned, total, accounts, escrows, bonds, stakes, pool })
+    Some(Supply {
+        genesis,
+        subsidies,
+        burned,
+        total,
+        accounts,
+        escrows,
+        bonds,
+        stakes,
+        pool,
+        immature,
+    })
 }
 
 pub(super) async fn block(
     State(node): State<Arc<Node>>,
-    Path(id): Path<String>,
+    Piece(id): Piece,
 ) -> Result<Json<Block>, Problem> {
     let at = match id.as_str() {
         "latest" => BlockRef::Latest,
@@ -280,7 +296,7 @@ impl From<BlockView> for Block {
 
 pub(super) async fn transaction(
     State(node): State<Arc<Node>>,
-    Path(hash): Path<String>,
+    Piece(hash): Piece,
 ) -> Result<Json<Transaction>, Problem> {
     let wanted: B256 = parse("a transaction hash, 32 bytes", &hash)?;
     let receipt = node.backend.receipt(wanted).await?;
@@ -338,7 +354,7 @@ pub(super) async fn transaction(
 
 pub(super) async fn account(
     State(node): State<Arc<Node>>,
-    Path(address): Path<String>,
+    Piece(address): Piece,
 ) -> Result<Json<Account>, Problem> {
     let address: Address = parse("an address, 0x and 40 digits", &address)?;
     let account = node.backend.account(address, BlockRef::Latest).await?;

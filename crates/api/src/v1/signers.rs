@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, Bytes};
 use axum::Json;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use http::StatusCode;
 use pouw_types::RentalId;
 use pouw_types::contracts::{Receipt, Stop};
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Problem, parse, read};
+use super::{Piece, Problem, parse, read};
 use crate::server::{Node, now_s};
 use crate::signer::{EndRental, NewSigner, OrderError, SignerError, verify_order};
 
@@ -70,7 +70,7 @@ pub(super) async fn create(
 
 pub(super) async fn cosign(
     State(node): State<Arc<Node>>,
-    Path(signer): Path<String>,
+    Piece(signer): Piece,
     request: Request,
 ) -> Result<Json<Cosigned>, Problem> {
     let signer: Address = parse("an address, 0x and 40 digits", &signer)?;
@@ -81,7 +81,7 @@ pub(super) async fn cosign(
 
 pub(super) async fn stop(
     State(node): State<Arc<Node>>,
-    Path(signer): Path<String>,
+    Piece(signer): Piece,
     request: Request,
 ) -> Result<Json<Signed<Stop>>, Problem> {
     let signer: Address = parse("an address, 0x and 40 digits", &signer)?;

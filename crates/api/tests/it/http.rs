@@ -1,0 +1,209 @@
+//! The HTTP API.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use alloy_primitives::{Address, Bytes, keccak256};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall as _;
+use pouw_types::contracts::{IRentals, RENTALS};
+use pouw_types::{Floor, Isolation, MachineId, Offer, Resources};
+use serde_json::{Value, json};
+
+use crate::client::{Server, account};
+
+const BOB: Address = Address::repeat_byte(0xb0);
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn offer(key: &PrivateKeySigner, change: impl FnOnce(&mut Offer)) -> Offer {
+    let mut offer = Offer {
+        version: 1,
+        machine: MachineId::new(key.address()),
+        chain_id: 768_902,
+        seq: 1,
+        issued_at: now_s(),
+        available_until: now_s() + 3_600,
+        endpoint: "http://127.0.0.1:7101".to_owned(),
+        units: 1,
+        unit: Resources::default(),
+        arch: "amd64".to_owned(),
+        gpus: Vec::new(),
+        isolation: vec![Isolation::Runc],
+        egress: false,
+        floor: Floor::default(),
+        scores: Vec::new(),
+        signature: Bytes::new(),
+    };
+    change(&mut offer);
+    let signature = key.sign_hash_sync(&offer.hash()).unwrap();
+    offer.signature = signature.as_bytes().to_vec().into();
+    offer
+}
+
+#[tokio::test]
+async fn status_says_where_the_money_is() {
+    let server = Server::start().await;
+    let call = IRentals::topUpCall { rental: keccak256("rental") }.abi_encode();
+    server.send(0, RENTALS, call.into()).await;
+    server.node.mine();
+    server.node.mine();
+    server.send(1, BOB, Bytes::new()).await;
+    let status = server.get("/v1/status").await.json();
+    assert_eq!(status["network"], "devnet");
+    assert_eq!(status["symbol"], "dFLUX");
+    assert_eq!(status["head"]["height"], 2);
+    assert_eq!(status["head"]["base_fee"], "0.000000001");
+    assert_eq!((&status["block_ms"], &status["spacing_ms"]), (&json!(2_000), &json!(2_000)));
+    assert_eq!(status["mempool"], 1);
+    assert_eq!(status["supply"]["subsidies"], "80");
+    assert_eq!(status["supply"]["total"], "10000080");
+    assert_eq!(status["supply"]["escrows"], "0.000000000000001");
+    assert_eq!(status["supply"]["accounts"], "10000039.999999999999999");
+    assert_eq!(server.get("/health").await.json(), json!({"status": "ok", "height": 2}));
+}
+
+#[tokio::test]
+async fn blocks_transactions_and_accounts_are_told() {
+    let server = Server::start().await;
+    let call = IRentals::topUpCall { rental: keccak256("rental") }.abi_encode();
+    let good = server.send(0, RENTALS, call.into()).await;
+    let bad = server.send(1, RENTALS, Bytes::from_static(&[1, 2, 3, 4])).await;
+    let waiting = server.get(&format!("/v1/transactions/{good}")).await.json();
+    assert_eq!((&waiting["status"], &waiting["inclusion"]), (&json!("pending"), &Value::Null));
+    let hash = server.node.mine();
+    server.node.mine();
+    let block = server.get("/v1/blocks/1").await.json();
+    assert_eq!(block["transactions"], json!([good, bad]));
+    assert_eq!((&block["hash"], &block["lane"]), (&json!(hash), &json!(0)));
+    assert_eq!(server.get(&format!("/v1/blocks/{hash}")).await.json(), block);
+    assert_eq!(server.get("/v1/blocks/latest").await.json()["height"], 2);
+    let tx = server.get(&format!("/v1/transactions/{good}")).await.json();
+    assert_eq!(tx["status"], "success");
+    assert_eq!(tx["inclusion"]["confirmations"], 2);
+    assert_eq!(tx["inclusion"]["fee"], "0.00005000005");
+    assert_eq!(tx["inclusion"]["logs"][0]["address"], json!(RENTALS));
+    let tx = server.get(&format!("/v1/transactions/{bad}")).await.json();
+    assert_eq!(tx["status"], "reverted");
+    let sender = account(0).address();
+    let account = server.get(&format!("/v1/accounts/{sender}")).await.json();
+    assert_eq!((&account["nonce"], &account["contract"]), (&json!(2), &json!(false)));
+    assert_eq!(account["balance"], "999999.999899999899999");
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_readable_is_named() {
+    let server = Server::start().await;
+    let check = async |path: &str, status: u16, code: &str| {
+        let reply = server.get(path).await;
+        assert_eq!(reply.status, status, "{path}");
+        assert_eq!(reply.json()["error"]["code"], code, "{path}");
+    };
+    check("/v1/blocks/9", 404, "not_found").await;
+    check(&format!("/v1/blocks/{}", keccak256("x")), 404, "not_found").await;
+    check("/v1/blocks/-1", 400, "path").await;
+    check("/v1/blocks/0x12", 400, "path").await;
+    check(&format!("/v1/transactions/{}", keccak256("x")), 404, "not_found").await;
+    check("/v1/transactions/x", 400, "path").await;
+    check("/v1/accounts/bob", 400, "path").await;
+    check("/v1/accounts/%ff", 400, "path").await;
+    check("/v1/nothing", 404, "not_found").await;
+    check("/../etc/passwd", 404, "not_found").await;
+    let reply = server.request("DELETE", "/v1/offers", &[], b"").await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (405, &json!("method")));
+}
+
+#[tokio::test]
+async fn offers_are_taken_if_signed_newer_and_in_time() {
+    let server = Server::start().await;
+    let key = PrivateKeySigner::random();
+    let post = async |offer: &Offer| {
+        let reply = server.post("/v1/offers", &serde_json::to_vec(offer).unwrap()).await;
+        (reply.status, reply.json()["error"]["code"].take())
+    };
+    let fine = (200, Value::Null);
+    let first = offer(&key, |_| {});
+    assert_eq!(post(&first).await, fine);
+    assert_eq!(post(&first).await, fine, "again changes nothing");
+    assert_eq!(post(&offer(&key, |offer| offer.units = 2)).await, (409, json!("seq")));
+    let second = offer(&key, |offer| offer.seq = 2);
+    assert_eq!(post(&second).await, fine);
+    assert_eq!(post(&first).await, (409, json!("seq")), "replayed");
+    let mut altered = offer(&key, |offer| offer.seq = 3);
+    altered.units = 9;
+    assert_eq!(post(&altered).await, (400, json!("offer")), "altered");
+    let foreign = offer(&key, |offer| offer.machine = MachineId::new(BOB));
+    assert_eq!(post(&foreign).await, (400, json!("offer")));
+    let chain = offer(&key, |offer| offer.chain_id = 1);
+    assert_eq!(post(&chain).await, (400, json!("chain")));
+    let over = offer(&key, |offer| (offer.issued_at, offer.available_until) = (1, 2));
+    assert_eq!(post(&over).await, (400, json!("time")));
+    let early = offer(&key, |offer| offer.issued_at += 1_000);
+    assert_eq!(post(&early).await, (400, json!("time")));
+    let listed = server.get("/v1/offers").await.json();
+    assert_eq!(listed["offers"], json!([second]));
+    for _ in 0..2 {
+        assert_eq!(post(&offer(&PrivateKeySigner::random(), |_| {})).await, fine);
+    }
+    assert_eq!(post(&offer(&PrivateKeySigner::random(), |_| {})).await, (503, json!("full")));
+    assert_eq!(post(&offer(&key, |offer| offer.seq = 4)).await, fine, "a known machine has room");
+}
+
+#[tokio::test]
+async fn malformed_bodies_are_told_what_is_wrong() {
+    let server = Server::start().await;
+    let mut unknown = serde_json::to_value(offer(&account(0), |_| {})).unwrap();
+    unknown["surprise"] = json!(1);
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for body in ["{", "[]", "{}", &unknown.to_string(), &deep] {
+        let reply = server.post("/v1/offers", body.as_bytes()).await;
+        assert_eq!(reply.status, 400, "{}", reply.body);
+        assert_eq!(reply.json()["error"]["code"], "body");
+    }
+    let reply = server.post("/v1/offers", unknown.to_string().as_bytes()).await;
+    assert!(reply.body.contains("surprise"), "{}", reply.body);
+    let reply = server.post("/v1/offers", &vec![b' '; 1024 * 1024 + 1]).await;
+    assert_eq!((reply.status, &reply.json()["error"]["code"]), (413, &json!("too_large")));
+}
+
+#[tokio::test]
+async fn the_openapi_document_describes_what_answers() {
+    let server = Server::start().await;
+    let document = server.get("/v1/openapi.json").await.json();
+    assert_eq!(document, pouw_api::openapi());
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().unwrap();
+    let expected = [
+        "/health",
+        "/v1/accounts/{address}",
+        "/v1/blocks/{id}",
+        "/v1/offers",
+        "/v1/openapi.json",
+        "/v1/signers",
+        "/v1/signers/{address}/receipts",
+        "/v1/signers/{address}/stop",
+        "/v1/status",
+        "/v1/transactions/{hash}",
+    ];
+    assert_eq!(paths.keys().collect::<Vec<_>>(), expected);
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            let real = path.replace('{', "").replace('}', "");
+            let reply = server.request(&method.to_uppercase(), &real, &[], b"").await;
+            assert_ne!(reply.status, 405, "{method} {path}");
+            let fallback = reply.status == 404 && reply.body.contains("nothing is at");
+            assert!(!fallback, "{method} {path}");
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            let answer = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            assert_eq!(answer["type"], "object", "{method} {path}");
+        }
+    }
+    // What is described is what is said.
+    let described = &document["paths"]["/v1/status"]["get"]["responses"]["200"]["content"];
+    let described = &described["application/json"]["schema"]["properties"];
+    let status = server.get("/v1/status").await.json();
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(described), names(&status));
+}
