@@ -1,6 +1,7 @@
 //! A small world to play in: a state in memory, a clock, and parties with keys.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_signer::SignerSync;
@@ -38,11 +39,19 @@ pub(super) struct World {
     pub(super) network: &'static Network,
 }
 
+/// Made once: finding the address of a key is slow in a debug build.
+static PARTIES: LazyLock<Vec<PrivateKeySigner>> = LazyLock::new(|| {
+    let key = |number| {
+        let mut bytes = [0x11; 32];
+        bytes[31] = number;
+        PrivateKeySigner::from_bytes(&B256::from(bytes)).unwrap()
+    };
+    (0..=u8::MAX).map(key).collect()
+});
+
 /// Somebody with a key.
 pub(super) fn party(number: u8) -> PrivateKeySigner {
-    let mut bytes = [0x11; 32];
-    bytes[31] = number;
-    PrivateKeySigner::from_bytes(&B256::from(bytes)).unwrap()
+    PARTIES[usize::from(number)].clone()
 }
 
 pub(super) fn sign(key: &PrivateKeySigner, digest: B256) -> Bytes {
