@@ -1,13 +1,13 @@
 //! Getting data in and out: the built-in S3 store, presigned slots, transfers, manifests.
 //!
-//! Four parts. `store` is an S3 service on one folder: any S3 client speaks to it, and nothing
+//! Four parts. [`store`] is an S3 service on one folder: any S3 client speaks to it, and nothing
 //! it was told becomes a path. [`Slots`] are the presigned places a client hands to a host, so
 //! that the host never holds the client's keys. [`Transfers`] moves bytes between slots and files,
 //! hashed by BLAKE3, resumed and retried. A [`Manifest`] names every object that left a task; its
 //! root goes into receipts.
 //!
 //! # Entry points
-//! [`Slots::presign`]; [`Transfers::download`] and
+//! [`store::Store::open`] and [`store::serve`]; [`Slots::presign`]; [`Transfers::download`] and
 //! [`Transfers::upload`]; [`Manifest::new`], [`Manifest::root`] and [`Manifest::verify_dir`];
 //! [`archive::pack`] and [`archive::unpack`] for inputs that are directories.
 //!
@@ -27,6 +27,7 @@ mod location;
 mod manifest;
 mod presign;
 mod slots;
+pub mod store;
 mod transfer;
 mod url;
 
