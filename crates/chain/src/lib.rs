@@ -44,3 +44,6 @@ pub use miner::{Miner, MinerError, MinerOptions};
 pub use read::{KnownBlock, Located};
 pub use store::{StateAt, StateProof};
 pub use template::Template;
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,11 @@ impl Chain {
         self.inner.store.read()
     }
 
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        self.reading()?.rows()
+    }
+
     /// The best chain's block at a height.
     ///
     /// # Errors

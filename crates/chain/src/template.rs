@@ -75,6 +75,12 @@ impl Template {
         (0..tries).find_map(|nonce| self.try_nonce(solver, B256::from(U256::from(nonce))))
     }
 
+    /// After a change of the core, as only tests make one.
+    #[cfg(test)]
+    pub(crate) fn renew_puzzle(&mut self, network: &Network) {
+        self.puzzle = Puzzle::new(network.chain_id, network.lane_zero, self.core.hash());
+    }
+
     pub(crate) fn build(
         network: &'static Network,
         parent: &Parent<'_>,

@@ -114,6 +114,29 @@ impl Reading {
         Ok(())
     }
 
+    /// Every row of the state's and the indices' tables.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let mut rows = Vec::new();
+        for row in self.transaction.open_table(NODES)?.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        for row in self.transaction.open_table(VALUES)?.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_vec(), value.value().to_vec()));
+        }
+        for row in self.transaction.open_table(BEST)?.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_be_bytes().to_vec(), value.value().to_vec()));
+        }
+        for row in self.transaction.open_table(PLACES)?.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value().to_vec(), value.value().0.to_be_bytes().to_vec()));
+        }
+        Ok(rows)
+    }
+
     /// The state after the block at `height` of the best chain.
     pub(crate) fn state(&self, height: u64) -> Result<StateAt, StoreError> {
         let values = self.transaction.open_table(VALUES)?;

@@ -1,0 +1,7 @@
+//! Chains in memory: import, reorgs, mempool, reads.
+
+mod fixture;
+mod imports;
+mod pool;
+mod reorgs;
+mod states;
