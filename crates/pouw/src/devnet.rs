@@ -1,3 +1,200 @@
-//! A whole network in one process.
+//! A whole network in one process: node, S3 store, and one host agent for this machine.
 
 pub mod folder;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use anyhow::Context;
+use pouw_agent::engine::{DockerConfig, DockerEngine};
+use pouw_agent::{Agent, AgentHandle, HostConfig, Outside};
+use pouw_data::S3Credentials;
+use pouw_data::store::{self, Store};
+use pouw_types::{Amount, Floor, MachineId, Network, Resources};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::folder::Folder;
+use crate::cli::DevnetArgs;
+use crate::client::rpc::Rpc;
+use crate::client::sender::Sender;
+use crate::config::{AccountSource, Profile, S3Profile};
+use crate::host::{NodeContract, NodeSigner};
+use crate::node::{Node, NodeOptions};
+use crate::session::devnet_key;
+
+/// The bucket that a devnet makes for its client.
+pub const BUCKET: &str = "pouw";
+const REGION: &str = "us-east-1";
+/// The devnet's accounts by their part: client, miner, host's operator.
+const CLIENT: u32 = 0;
+const MINER: u32 = 8;
+const OPERATOR: u32 = 9;
+/// Left to the person who uses the machine.
+const SPARE_MEMORY_BYTES: u64 = 512 << 20;
+
+/// A running devnet.
+#[derive(Debug)]
+pub struct Devnet {
+    /// The node.
+    pub node: Node,
+    /// Where the store answers.
+    pub s3: String,
+    /// The host agent, unless it was left out or this machine can't be offered.
+    pub host: Option<AgentHandle>,
+    /// Why this machine isn't offered.
+    pub no_host: Option<String>,
+    /// Where the host is paid.
+    pub payout: Address,
+    /// The profile that leads clients here.
+    pub profile: Profile,
+    /// Its data folder.
+    pub folder: Folder,
+    store: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Devnet {
+    /// Starts all parts.
+    ///
+    /// # Errors
+    /// What couldn't be started; a machine that can't be offered is no error but is told.
+    pub async fn start(root: &Path, args: &DevnetArgs) -> anyhow::Result<Self> {
+        for address in [args.listen, args.s3_listen, args.host_listen] {
+            anyhow::ensure!(
+                address.ip().is_loopback(),
+                "a devnet's accounts are everybody's: it listens on loopback only, not on {address}"
+            );
+        }
+        let folder = Folder::open(root)?;
+        let stop = CancellationToken::new();
+        let node = Node::start(NodeOptions {
+            network: Network::devnet(),
+            folder: folder.path(),
+            listener: folder.listen("node", args.listen)?,
+            mine_to: Some(devnet_key(MINER)?.address()),
+            min_spacing_ms: args.block_time,
+        })
+        .await?;
+        let (s3, store, credentials_file) = start_store(&folder, args.s3_listen, &stop).await?;
+        let profile = Profile {
+            rpc: node.url(),
+            s3: Some(S3Profile {
+                endpoint: s3.clone(),
+                region: REGION.to_owned(),
+                bucket: BUCKET.to_owned(),
+                credentials_file,
+            }),
+            account: AccountSource::Devnet(CLIENT),
+            images: args.images.clone(),
+        };
+        profile.write(&folder.join("profile.toml"))?;
+        let payout = pouw_vault::load_or_create(&folder.join("payout.key"))?.address();
+        let (host, no_host) = if args.no_host {
+            (None, Some("left out by --no-host".to_owned()))
+        } else {
+            match start_host(&folder, args.host_listen, &node.url(), payout).await {
+                Ok(host) => (Some(host), None),
+                Err(error) => (None, Some(format!("{error:#}"))),
+            }
+        };
+        Ok(Self { node, s3, host, no_host, payout, profile, folder, store, stop })
+    }
+
+    /// Where the profile is that leads clients here.
+    #[must_use]
+    pub fn profile_file(&self) -> PathBuf {
+        self.folder.join("profile.toml")
+    }
+
+    /// Ends all parts; rentals that run go on when it is started again.
+    pub async fn stop(self) {
+        if let Some(host) = self.host {
+            host.stop().await;
+        }
+        self.stop.cancel();
+        let _ended = self.store.await;
+        self.node.stop().await;
+    }
+}
+
+async fn start_store(
+    folder: &Folder,
+    asked: SocketAddr,
+    stop: &CancellationToken,
+) -> anyhow::Result<(String, JoinHandle<()>, PathBuf)> {
+    let credentials_file = folder.credentials()?;
+    let credentials = S3Credentials::from_profile(&credentials_file, "default")?;
+    let path = folder.join("store");
+    let store = tokio::task::spawn_blocking(move || -> anyhow::Result<Store> {
+        let store = Store::open(&path, vec![credentials])?;
+        store.ensure_bucket(BUCKET)?;
+        Ok(store)
+    })
+    .await?
+    .context("cannot open the store")?;
+    let listener = TcpListener::from_std(folder.listen("s3", asked)?)?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let stopped = stop.clone().cancelled_owned();
+    let task = tokio::spawn(async move {
+        if let Err(error) = store::serve(listener, store, stopped).await {
+            tracing::error!(%error, "the store ended");
+        }
+    });
+    Ok((url, task, credentials_file))
+}
+
+async fn start_host(
+    folder: &Folder,
+    asked: SocketAddr,
+    node: &str,
+    payout: Address,
+) -> anyhow::Result<AgentHandle> {
+    let data = folder.join("host");
+    std::fs::create_dir_all(&data)?;
+    let data = std::path::absolute(&data)?;
+    let key = pouw_vault::load_or_create(&data.join("machine.key"))?;
+    let machine = MachineId::new(key.address());
+    // The port is chosen and kept here; the agent binds it again at once.
+    let listen = folder.listen("host", asked)?.local_addr()?;
+    let engine = Arc::new(DockerEngine::new(DockerConfig::new(machine, &data)));
+    let info = pouw_agent::engine::Engine::describe(engine.as_ref()).await?;
+    let unit = Resources {
+        cpu_millis: info.cores.saturating_mul(1_000),
+        memory_bytes: info.memory_bytes.saturating_sub(SPARE_MEMORY_BYTES) / 2,
+        disk_bytes: free_bytes(&data)? / 4,
+        gpus: 0,
+    };
+    let config = HostConfig {
+        listen,
+        payout,
+        unit,
+        floor: devnet_floor(),
+        bond: Amount::from_flux(10),
+        isolation: info.isolation.clone(),
+        egress: info.egress,
+        ..HostConfig::for_unit(unit)
+    };
+    let network = Network::devnet();
+    let operator = Sender::new(devnet_key(OPERATOR)?, network.chain_id);
+    let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
+    let outside = Outside::new(engine, contract, Arc::new(NodeSigner::new(node)))?;
+    Ok(Agent::start(config, network, key, outside, &data).await?)
+}
+
+/// Prices that make a devnet's invoices readable: 0.001 FLUX an active second.
+fn devnet_floor() -> Floor {
+    Floor {
+        active_second: Amount::from_atto(1_000_000_000_000_000),
+        storage_gib_second: Amount::from_atto(1_000_000_000_000),
+        traffic_byte: Amount::from_atto(10_000_000),
+    }
+}
+
+fn free_bytes(folder: &Path) -> anyhow::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

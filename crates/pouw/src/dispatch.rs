@@ -13,21 +13,21 @@ use crate::session::Session;
 pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let session = Session::new(cli.common)?;
     match cli.command {
+        Command::Devnet(command) => commands::devnet::run(&session, command).await,
+        Command::Node(args) => commands::node::run(&session, &args).await,
+        Command::Host(command) => commands::host::run(&session, command).await,
+        Command::Plan(args) => commands::run::plan(&session, &args).await,
+        Command::Run(args) => commands::run::run(&session, &args).await,
+        Command::Attach(args) => commands::watch::attach(&session, &args).await,
+        Command::Ps(args) => commands::rentals::ps(&session, &args).await,
+        Command::Describe(args) => commands::rentals::describe(&session, &args).await,
+        Command::Logs(args) => commands::watch::logs(&session, &args).await,
+        Command::Stop(args) => commands::watch::stop(&session, &args).await,
+        Command::Cp(args) => commands::watch::cp(&session, &args).await,
+        Command::Cost(args) => commands::rentals::cost(&session, &args).await,
         Command::Wallet(command) => commands::wallet::run(&session, command).await,
         Command::Chain(command) => commands::chain::run(&session, command).await,
-        Command::Devnet(_)
-        | Command::Node(_)
-        | Command::Host(_)
-        | Command::Plan(_)
-        | Command::Run(_)
-        | Command::Attach(_)
-        | Command::Ps(_)
-        | Command::Describe(_)
-        | Command::Logs(_)
-        | Command::Stop(_)
-        | Command::Cp(_)
-        | Command::Cost(_)
-        | Command::Doctor => anyhow::bail!("not built yet"),
+        Command::Doctor => commands::doctor::run(&session).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "pouw", &mut std::io::stdout());

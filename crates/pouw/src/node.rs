@@ -12,7 +12,7 @@ use alloy_sol_types::SolCall;
 use anyhow::Context;
 use async_trait::async_trait;
 use pouw_api::backend::{BlockRef, CallError, CallRequest};
-use pouw_api::server::{Doors, serve};
+use pouw_api::{Doors, serve};
 use pouw_api::{Backend, Board, Config};
 use pouw_chain::{Chain, Miner, MinerOptions, Options};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};

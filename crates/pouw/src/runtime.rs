@@ -15,3 +15,20 @@ pub fn start_runtime(common: &Common) -> anyhow::Result<tokio::runtime::Runtime>
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
+
+/// Returns on Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM can't be heard");
+            let _heard = tokio::signal::ctrl_c().await;
+        }
+    }
+}

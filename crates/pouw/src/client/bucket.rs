@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use pouw_data::{
-    InputSlot, Manifest, Packing, PresignedUrl, Progress, S3Credentials, S3Location, Transfers,
+    InputSlot, Manifest, Packing, PresignedUrl, Progress, S3Credentials, S3Location, Transferred, Transfers,
     presign_get, presign_put,
 };
 
@@ -58,11 +58,15 @@ impl Bucket {
     ///
     /// # Errors
     /// What the transfer says.
-    pub async fn put(&self, file: &Path, name: &str, progress: &dyn Progress) -> anyhow::Result<()> {
+    pub async fn put(
+        &self,
+        file: &Path,
+        name: &str,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Transferred> {
         let key = self.location.key(name)?;
         let url = presign_put(&self.location, &self.credentials, &key, now_s(), LIFETIME_S)?;
-        self.transfers.upload(file, &url, progress).await?;
-        Ok(())
+        Ok(self.transfers.upload(file, &url, progress).await?)
     }
 
     /// Reads the folder's manifest.

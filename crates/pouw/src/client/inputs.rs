@@ -1,139 +1,105 @@
-//! A task's inputs, found, measured and made readable for the host.
+//! A task's inputs and results: found, packed, and opened to the host slot by slot.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use pouw_agent::door::{InputSlot, OutputSlot, Slot, Slots};
-use pouw_data::{PresignedUrl, Progress, presign_get, presign_put};
-use pouw_spec::{Location, Task};
+use pouw_data::archive::{self, ArchiveLimits};
+use pouw_data::{
+    InputRequest, OutputSlot, Packing, PresignedUrl, Progress, S3Location, SlotRequest, Slots,
+    presign_get, presign_put,
+};
+use pouw_spec::{Input, Location, Output, Task};
 
 use super::bucket::{Bucket, now_s};
 use crate::exit::WrongInput;
 
-/// One file that a task needs.
-#[derive(Clone, Debug)]
+/// One input of a task, ready to be handed over.
+#[derive(Debug)]
 pub struct Found {
     /// Where the task finds it.
-    pub path: String,
-    /// Its size.
-    pub size_bytes: u64,
-    /// BLAKE3, hex.
-    pub blake3: String,
+    pub name: String,
+    /// Its size as it travels, where it is known.
+    pub size_bytes: Option<u64>,
     source: Source,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Source {
     /// A file of this computer: goes into the bucket first.
     File(PathBuf),
-    /// An object or address that the host can read itself.
+    /// A folder of this computer, packed; the file goes with this value.
+    Folder(tempfile::NamedTempFile),
+    /// An object or address that the host reads itself.
     Address(PresignedUrl),
 }
 
-/// Most files of one task: each takes an address.
-const MAX_FILES: usize = 1_000;
 /// How long results and inputs can be moved after the task's time limit, seconds.
 const GRACE_S: u64 = 86_400;
 
-/// Finds and measures all inputs; `folder` is where relative paths begin.
+/// Finds all inputs; `folder` is where relative paths begin.
 ///
 /// # Errors
-/// [`WrongInput`] for a file that isn't there, is no regular file or is larger than the task says.
-pub async fn find(task: &Task, folder: &Path, bucket: &Bucket) -> anyhow::Result<Vec<Found>> {
-    let mut found = Vec::new();
-    for input in &task.inputs {
-        let to = input.to.to_string();
-        let before = found.len();
-        match &input.from {
-            Location::File(path) => find_files(&folder.join(path), &to, &mut found)?,
-            Location::S3 { bucket: name, key } => {
-                if key.is_empty() || key.ends_with('/') {
-                    let text = format!("input {}: name one object, not a prefix", input.from);
-                    return Err(WrongInput(text).into());
-                }
-                let at = bucket.location.clone();
-                let at =
-                    pouw_data::S3Location::new(at.endpoint(), at.region(), name, "")?;
-                let life = task.limits.time_s.saturating_add(GRACE_S);
-                let url = presign_get(&at, &bucket.credentials, key, now_s(), life)?;
-                found.push(measure(url, to, input.max_bytes, bucket).await?);
-            }
-            Location::Http(address) => {
-                let url = PresignedUrl::parse(address)?;
-                found.push(measure(url, to, input.max_bytes, bucket).await?);
-            }
-        }
-        let added = found.get(before..).unwrap_or_default();
-        let size = added.iter().map(|one| one.size_bytes).fold(0, u64::saturating_add);
-        if size > input.max_bytes {
-            let limit = input.max_bytes;
-            let text = format!("input {} has {size} bytes, max_size is {limit}", input.from);
-            return Err(WrongInput(text).into());
-        }
-        if let (Some(expected), [one]) = (input.blake3, added)
-            && expected.to_string().trim_start_matches("0x") != one.blake3
-        {
-            let text = format!("input {} has BLAKE3 {}, not {expected}", input.from, one.blake3);
-            return Err(WrongInput(text).into());
-        }
-        if found.len() > MAX_FILES {
-            let text = format!("inputs are more than {MAX_FILES} files: pack them into one");
-            return Err(WrongInput(text).into());
-        }
-    }
-    Ok(found)
+/// [`WrongInput`] for a file that isn't there, is no regular file, or is larger than the task says.
+pub fn find(task: &Task, folder: &Path, bucket: &Bucket) -> anyhow::Result<Vec<Found>> {
+    let life_s = task.limits.time_s.saturating_add(GRACE_S);
+    let found = task.inputs.iter().map(|input| find_one(input, folder, bucket, life_s));
+    found.collect()
 }
 
-fn find_files(path: &Path, to: &str, found: &mut Vec<Found>) -> anyhow::Result<()> {
-    let wrong = |what: &str| WrongInput(format!("input {}: {what}", path.display()));
-    // A link could lead out of what the person meant to hand over.
-    let metadata = std::fs::symlink_metadata(path).map_err(|error| wrong(&error.to_string()))?;
-    if metadata.is_file() {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(std::fs::File::open(path)?)?;
-        found.push(Found {
-            path: to.to_owned(),
-            size_bytes: metadata.len(),
-            blake3: hasher.finalize().to_hex().to_string(),
-            source: Source::File(path.to_owned()),
-        });
-        return Ok(());
+fn find_one(input: &Input, folder: &Path, bucket: &Bucket, life_s: u64) -> anyhow::Result<Found> {
+    let name = input.to.to_string();
+    let wrong = |what: String| WrongInput(format!("input {}: {what}", input.from));
+    match &input.from {
+        Location::Http(address) => {
+            let source = Source::Address(PresignedUrl::parse(address)?);
+            Ok(Found { name, size_bytes: None, source })
+        }
+        Location::S3 { bucket: other, key } => {
+            if input.from.is_directory() {
+                return Err(wrong("name one object, not a prefix".to_owned()).into());
+            }
+            let own = &bucket.location;
+            let at = S3Location::new(own.endpoint(), own.region(), other, "")?;
+            let url = presign_get(&at, &bucket.credentials, key, now_s(), life_s)?;
+            Ok(Found { name, size_bytes: None, source: Source::Address(url) })
+        }
+        Location::File(path) => {
+            let path = folder.join(path);
+            // A link could lead out of what the person meant to hand over.
+            let metadata = std::fs::symlink_metadata(&path).map_err(|e| wrong(e.to_string()))?;
+            let source = if metadata.is_dir() {
+                Source::Folder(pack(&path, input.max_bytes).map_err(|e| wrong(e.to_string()))?)
+            } else if metadata.is_file() {
+                Source::File(path)
+            } else {
+                return Err(wrong("is neither a file nor a folder".to_owned()).into());
+            };
+            let size = std::fs::metadata(source.path().unwrap_or(folder))?.len();
+            if matches!(source, Source::File(_)) && size > input.max_bytes {
+                let limit = input.max_bytes;
+                return Err(wrong(format!("{size} bytes, max_size is {limit}")).into());
+            }
+            Ok(Found { name, size_bytes: Some(size), source })
+        }
     }
-    if !metadata.is_dir() {
-        return Err(wrong("is neither a file nor a folder").into());
-    }
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(|error| wrong(&error.to_string()))? {
-        let name = entry.map_err(|error| wrong(&error.to_string()))?.file_name();
-        let name = name.into_string().map_err(|_| wrong("holds a name that is not UTF-8"))?;
-        names.push(name);
-    }
-    names.sort();
-    for name in names {
-        find_files(&path.join(&name), &format!("{}/{name}", to.trim_end_matches('/')), found)?;
-    }
-    Ok(())
 }
 
-/// Reads what is elsewhere once, to tell the host how large it is and what its digest must be.
-async fn measure(
-    url: PresignedUrl,
-    path: String,
-    limit_bytes: u64,
-    bucket: &Bucket,
-) -> anyhow::Result<Found> {
-    let scratch = tempfile::tempdir()?;
-    let slot = pouw_data::InputSlot {
-        name: "input".to_owned(),
-        url: url.clone(),
-        packing: pouw_data::Packing::File,
-        size_bytes: None,
-        blake3: None,
-    };
-    let to = scratch.path().join("input");
-    let got = bucket.transfers.download(&slot, &to, limit_bytes, &()).await?;
-    let blake3 = got.blake3.to_string().trim_start_matches("0x").to_owned();
-    Ok(Found { path, size_bytes: got.size_bytes, blake3, source: Source::Address(url) })
+fn pack(folder: &Path, max_bytes: u64) -> anyhow::Result<tempfile::NamedTempFile> {
+    let mut packed = tempfile::NamedTempFile::new()?;
+    let limits = ArchiveLimits { size_bytes: max_bytes, ..ArchiveLimits::default() };
+    archive::pack(folder, packed.as_file_mut(), limits)?;
+    Ok(packed)
+}
+
+impl Source {
+    /// The file of this computer that goes into the bucket.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Folder(packed) => Some(packed.path()),
+            Self::Address(_) => None,
+        }
+    }
 }
 
 /// Puts inputs of this computer into the bucket, then presigns everything the host may read and
@@ -147,50 +113,59 @@ pub async fn hand_over(
     bucket: &Bucket,
     progress: impl Fn(&str) -> Box<dyn Progress>,
 ) -> anyhow::Result<Slots> {
-    let life = task.limits.time_s.saturating_add(GRACE_S);
-    let location = &bucket.location;
-    let write = |name: &str| -> anyhow::Result<Slot> {
-        let key = location.key(name)?;
-        let url = presign_put(location, &bucket.credentials, &key, now_s(), life)
-            .with_context(|| format!("cannot presign {name}"))?;
-        Ok(Slot::new(url.expose().to_owned()))
-    };
     let mut inputs = Vec::new();
     for one in found {
-        let url = match &one.source {
-            Source::Address(url) => url.expose().to_owned(),
-            Source::File(file) => {
-                let name = format!("inputs/{}", one.path);
-                bucket.put(file, &name, progress(&one.path).as_ref()).await?;
-                let key = location.key(&name)?;
-                let url = presign_get(location, &bucket.credentials, &key, now_s(), life)?;
-                url.expose().to_owned()
-            }
+        let packing = match one.source {
+            Source::Folder(_) => Packing::Tar,
+            Source::File(_) | Source::Address(_) => Packing::File,
         };
-        inputs.push(InputSlot {
-            path: one.path.clone(),
-            url: Slot::new(url),
+        let mut request = InputRequest {
+            name: one.name.clone(),
+            url: None,
+            packing,
             size_bytes: one.size_bytes,
-            blake3: one.blake3.clone(),
-        });
+            blake3: None,
+        };
+        match &one.source {
+            Source::Address(url) => request.url = Some(url.clone()),
+            Source::File(_) | Source::Folder(_) => {
+                let path = one.source.path().context("an input without a file")?;
+                let name = format!("inputs/{}", one.name);
+                let moved = bucket.put(path, &name, progress(&one.name).as_ref()).await?;
+                request.blake3 = Some(moved.blake3);
+            }
+        }
+        inputs.push(request);
     }
-    let mut outputs = Vec::new();
-    for (path, max_bytes) in outputs_of(task) {
-        outputs.push(OutputSlot { url: write(&path)?, path, max_bytes });
+    let parts = task.parts.iter().flat_map(|parts| parts.files().collect::<Vec<_>>()).collect();
+    let request = SlotRequest {
+        inputs,
+        parts,
+        archives: 0,
+        now_s: now_s(),
+        time_limit_s: task.limits.time_s,
+    };
+    let mut slots = Slots::presign(&bucket.location, &bucket.credentials, &request)?;
+    let life_s = task.limits.time_s.saturating_add(GRACE_S);
+    for output in &task.outputs {
+        let name = output_name(output);
+        let key = bucket.location.key(&name)?;
+        let (location, credentials) = (&bucket.location, &bucket.credentials);
+        let url = presign_put(location, credentials, &key, request.now_s, life_s)?;
+        slots.archives.push(OutputSlot { name, url });
     }
-    Ok(Slots { inputs, outputs, log: write("log.txt")?, manifest: write("manifest.json")? })
+    slots.check()?;
+    Ok(slots)
 }
 
-/// Every object that a task may leave, with its largest size: its parts, then its outputs; a
-/// folder is one archive.
-pub fn outputs_of(task: &Task) -> Vec<(String, u64)> {
-    let parts = task.parts.iter().flat_map(|parts| {
-        parts.files().map(|file| (file, parts.max_bytes)).collect::<Vec<_>>()
-    });
-    let outputs = task.outputs.iter().map(|output| {
-        let path = output.path.to_string();
-        let path = if output.directory { format!("{path}.tar") } else { path };
-        (path, output.max_bytes)
-    });
-    parts.chain(outputs).collect()
+/// Under which name an output is stored: a folder is one archive.
+fn output_name(output: &Output) -> String {
+    if output.directory { format!("{}.tar", output.path) } else { output.path.to_string() }
+}
+
+/// The name under which each result of a task is stored.
+#[must_use]
+pub fn results(task: &Task) -> Vec<String> {
+    let parts = task.parts.iter().flat_map(|parts| parts.files().collect::<Vec<_>>());
+    parts.chain(task.outputs.iter().map(output_name)).collect()
 }

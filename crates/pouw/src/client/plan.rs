@@ -131,8 +131,8 @@ async fn quote(
     now_s: u64,
 ) -> anyhow::Result<Plan> {
     let door = Client::new(&offer.endpoint, None)?;
-    let spec = String::from_utf8(task.canonical())?;
-    let reply = door.quote(&QuoteRequest { spec, client, units, continues: None }).await?;
+    let request = QuoteRequest { task: task.clone(), client, units, continues: None };
+    let reply = door.quote(&request).await?;
     check_quote(task, offer, units, client, network, &reply, now_s).map_err(Refused)?;
     let whole = reply.max_price.checked_add(reply.max_fees)?;
     let deposit = task.limits.cost.map_or(whole, |limit| limit.min(whole));

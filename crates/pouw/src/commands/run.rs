@@ -140,11 +140,11 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
     }
     let rental = plan.quote.rental;
     let bucket = Bucket::open(&prepared.profile, &format!("{rental}"))?;
-    let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket).await?;
+    let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket)?;
     let slots = upload(session, &plan.task, &found, &bucket).await?;
     let opened = open(session, &prepared, &plan, &bucket).await?;
-    let spec = String::from_utf8(plan.task.canonical())?;
-    hand_over(&opened, &TaskRequest { spec, slots, secrets }).await?;
+    let task = plan.task.clone();
+    hand_over(&opened, &TaskRequest { task, slots, secrets }).await?;
     if args.detach {
         let started = Started { rental, transaction: opened.run.transaction };
         session.output.data(&started, || rental.to_string());
@@ -180,9 +180,10 @@ async fn upload(
     task: &Task,
     found: &[Found],
     bucket: &Bucket,
-) -> anyhow::Result<pouw_agent::door::Slots> {
+) -> anyhow::Result<pouw_data::Slots> {
     for one in found {
-        session.output.note(format!("upload     {} ({})", one.path, bytes(one.size_bytes)));
+        let size = one.size_bytes.map(bytes).unwrap_or_else(|| "read by the host".to_owned());
+        session.output.note(format!("input      {} ({size})", one.name));
     }
     let silent = |_: &str| Box::new(()) as Box<dyn pouw_data::Progress>;
     inputs::hand_over(task, found, bucket, silent).await
@@ -222,7 +223,7 @@ async fn open(
         transaction: hash,
         opened_at: now_s(),
         prefix: bucket.location.prefix().to_owned(),
-        outputs: inputs::outputs_of(&plan.task).into_iter().map(|(path, _)| path).collect(),
+        outputs: inputs::results(&plan.task),
     };
     Runs::new(&session.places.data).keep(&run)?;
     let receipt: TransactionReceipt = prepared.rpc.included(hash, HAND_OVER_LIMIT).await?;
