@@ -1,6 +1,10 @@
 //! One file a command, or a few that belong together.
 
 pub(crate) mod chain;
+pub(crate) mod devnet;
+pub(crate) mod doctor;
+pub(crate) mod host;
+pub(crate) mod node;
 pub(crate) mod rentals;
 pub(crate) mod run;
 pub(crate) mod wallet;

@@ -4,25 +4,21 @@ pub mod folder;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use alloy_primitives::Address;
 use anyhow::Context;
-use pouw_agent::engine::{DockerConfig, DockerEngine};
-use pouw_agent::{Agent, AgentHandle, HostConfig, Outside};
+use pouw_agent::AgentHandle;
 use pouw_data::S3Credentials;
 use pouw_data::store::{self, Store};
-use pouw_types::{Amount, Floor, MachineId, Network, Resources};
+use pouw_types::Network;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::folder::Folder;
 use crate::cli::DevnetArgs;
-use crate::client::rpc::Rpc;
-use crate::client::sender::Sender;
 use crate::config::{AccountSource, Profile, S3Profile};
-use crate::host::{NodeContract, NodeSigner};
+use crate::host::Setup;
 use crate::node::{Node, NodeOptions};
 use crate::session::devnet_key;
 
@@ -33,8 +29,6 @@ const REGION: &str = "us-east-1";
 const CLIENT: u32 = 0;
 const MINER: u32 = 8;
 const OPERATOR: u32 = 9;
-/// Left to the person who uses the machine.
-const SPARE_MEMORY_BYTES: u64 = 512 << 20;
 
 /// A running devnet.
 #[derive(Debug)]
@@ -153,48 +147,9 @@ async fn start_host(
     node: &str,
     payout: Address,
 ) -> anyhow::Result<AgentHandle> {
-    let data = folder.join("host");
-    std::fs::create_dir_all(&data)?;
-    let data = std::path::absolute(&data)?;
-    let key = pouw_vault::load_or_create(&data.join("machine.key"))?;
-    let machine = MachineId::new(key.address());
+    let setup = Setup::open(&folder.join("host"))?;
     // The port is chosen and kept here; the agent binds it again at once.
     let listen = folder.listen("host", asked)?.local_addr()?;
-    let engine = Arc::new(DockerEngine::new(DockerConfig::new(machine, &data)));
-    let info = pouw_agent::engine::Engine::describe(engine.as_ref()).await?;
-    let unit = Resources {
-        cpu_millis: info.cores.saturating_mul(1_000),
-        memory_bytes: info.memory_bytes.saturating_sub(SPARE_MEMORY_BYTES) / 2,
-        disk_bytes: free_bytes(&data)? / 4,
-        gpus: 0,
-    };
-    let config = HostConfig {
-        listen,
-        payout,
-        unit,
-        floor: devnet_floor(),
-        bond: Amount::from_flux(10),
-        isolation: info.isolation.clone(),
-        egress: info.egress,
-        ..HostConfig::for_unit(unit)
-    };
-    let network = Network::devnet();
-    let operator = Sender::new(devnet_key(OPERATOR)?, network.chain_id);
-    let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
-    let outside = Outside::new(engine, contract, Arc::new(NodeSigner::new(node)))?;
-    Ok(Agent::start(config, network, key, outside, &data).await?)
-}
-
-/// Prices that make a devnet's invoices readable: 0.001 FLUX an active second.
-fn devnet_floor() -> Floor {
-    Floor {
-        active_second: Amount::from_atto(1_000_000_000_000_000),
-        storage_gib_second: Amount::from_atto(1_000_000_000_000),
-        traffic_byte: Amount::from_atto(10_000_000),
-    }
-}
-
-fn free_bytes(folder: &Path) -> anyhow::Result<u64> {
-    let stat = rustix::fs::statvfs(folder)?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    let config = setup.proposal(&setup.describe().await?, listen, payout)?;
+    setup.start(config, Network::devnet(), node, devnet_key(OPERATOR)?).await
 }

@@ -16,6 +16,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Devnet(command) => commands::devnet::run(&session, command).await,
         Command::Node(args) => commands::node::run(&session, &args).await,
         Command::Host(command) => commands::host::run(&session, command).await,
+        Command::Doctor => commands::doctor::run(&session).await,
         Command::Plan(args) => commands::run::plan(&session, &args).await,
         Command::Run(args) => commands::run::run(&session, &args).await,
         Command::Attach(args) => commands::watch::attach(&session, &args).await,
@@ -27,7 +28,6 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Cost(args) => commands::rentals::cost(&session, &args).await,
         Command::Wallet(command) => commands::wallet::run(&session, command).await,
         Command::Chain(command) => commands::chain::run(&session, command).await,
-        Command::Doctor => commands::doctor::run(&session).await,
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "pouw", &mut std::io::stdout());

@@ -2,6 +2,8 @@
 
 mod contract;
 mod cosigner;
+mod setup;
 
 pub use contract::NodeContract;
 pub use cosigner::NodeSigner;
+pub use setup::Setup;

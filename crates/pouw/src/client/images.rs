@@ -104,18 +104,33 @@ impl Images {
         }
     }
 
+    /// The names that the index resolves.
+    ///
+    /// # Errors
+    /// [`ImagesError`] where there is no index, or an unreadable one.
+    pub fn known(&self) -> Result<Vec<String>, ImagesError> {
+        Ok(self.read("any")?.images.into_keys().collect())
+    }
+
+    fn wrong(&self, detail: String) -> ImagesError {
+        ImagesError::Index { index: self.index.clone(), detail }
+    }
+
+    fn read(&self, name: &str) -> Result<Index, ImagesError> {
+        match std::fs::read(&self.index) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| self.wrong(e.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (name, index) = (name.to_owned(), self.index.clone());
+                Err(ImagesError::NoIndex { name, index })
+            }
+            Err(error) => Err(self.wrong(error.to_string())),
+        }
+    }
+
     fn look_up(&self, image: &ImageRef) -> Result<ImageRef, ImagesError> {
         let name = image.name().to_owned();
         let index = self.index.clone();
-        let wrong = |detail: String| ImagesError::Index { index: index.clone(), detail };
-        let text = match std::fs::read(&self.index) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(ImagesError::NoIndex { name, index });
-            }
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let known: Index = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
+        let known = self.read(&name)?;
         if let Some(entry) = known.images.get(&name) {
             return entry
                 .reference

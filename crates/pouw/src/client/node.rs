@@ -94,6 +94,14 @@ impl Node {
         Ok(offers)
     }
 
+    /// What the node says of itself: head, pace, supply.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn status(&self) -> Result<serde_json::Value, NodeError> {
+        self.read(self.http.get(self.at("/v1/status"))).await
+    }
+
     /// Puts an offer on the board.
     ///
     /// # Errors

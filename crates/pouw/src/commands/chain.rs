@@ -1,5 +1,7 @@
 //! `pouw chain`: looking into the chain.
 
+use core::time::Duration;
+
 use alloy_primitives::{Address, B256};
 use anyhow::Context;
 use pouw_types::Amount;
@@ -7,8 +9,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::ChainCommand;
+use crate::client::node::Node;
 use crate::exit::WrongInput;
 use crate::session::Session;
+
+const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Does what was asked.
 ///
@@ -16,7 +21,7 @@ use crate::session::Session;
 /// With what failed and what would mend it.
 pub(crate) async fn run(session: &Session, command: ChainCommand) -> anyhow::Result<()> {
     match command {
-        ChainCommand::Status => anyhow::bail!("not built yet"),
+        ChainCommand::Status => status(session).await,
         ChainCommand::Block { block } => {
             let rpc = session.rpc()?;
             let (method, id) = block_query(&block)?;
@@ -76,6 +81,56 @@ async fn transaction(session: &Session, hash: B256) -> anyhow::Result<()> {
         merged.insert(key.clone(), value.clone());
     }
     show(session, &Value::Object(merged), "transaction", &hash.to_string())
+}
+
+/// The head, the pace, and where all the money is (I-1).
+async fn status(session: &Session) -> anyhow::Result<()> {
+    let rpc = session.rpc()?;
+    let status = Node::new(rpc.url(), NODE_TIMEOUT).status().await?;
+    session.output.data(&status, || status_text(&status));
+    Ok(())
+}
+
+fn status_text(status: &Value) -> String {
+    let at = |path: &str| match status.pointer(path) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "?".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let spacing = status.pointer("/spacing_ms").and_then(Value::as_u64);
+    let spacing = spacing.map_or("?".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+    let mut out = format!(
+        "network   {} (chain id {})\nhead      {}  {}\nspacing   {spacing}\nwaiting   {} transactions\n",
+        at("/network"),
+        at("/chain_id"),
+        at("/head/height"),
+        at("/head/hash"),
+        at("/mempool"),
+    );
+    let Some(supply) = status.get("supply").and_then(Value::as_object) else { return out };
+    let amount = |name: &str| {
+        let text = supply.get(name).and_then(Value::as_str);
+        text.and_then(|text| text.parse::<Amount>().ok()).unwrap_or_default()
+    };
+    let left = amount("genesis").checked_add(amount("subsidies"));
+    let left = left.and_then(|sum| sum.checked_sub(amount("burned"))).unwrap_or_default();
+    out += "supply, FLUX\n";
+    for (sign, name) in [(" ", "genesis"), ("+", "subsidies"), ("−", "burned")] {
+        out += &format!("  {sign} {name:<12} {:>32}\n", amount(name));
+    }
+    out += &format!("  = {:<12} {left:>32}\n", "supply");
+    let parts: Vec<(&String, Amount)> = supply
+        .iter()
+        .filter(|(name, _)| !["genesis", "subsidies", "burned", "total"].contains(&name.as_str()))
+        .map(|(name, _)| (name, amount(name)))
+        .collect();
+    for (index, (name, part)) in parts.iter().enumerate() {
+        let sign = if index == 0 { " " } else { "+" };
+        out += &format!("  {sign} {name:<12} {part:>32}\n");
+    }
+    let sum = parts.iter().map(|(_, part)| *part).try_fold(Amount::ZERO, Amount::checked_add);
+    let verdict = if sum == Ok(left) { "every atto is accounted for" } else { "DIFFERS" };
+    out + &format!("  = {:<12} {:>32}  {verdict}\n", "sum", sum.unwrap_or_default())
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,118 @@
+//! Setting a host up and starting its agent: key, settings, engine, doors.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use alloy_signer_local::PrivateKeySigner;
+use anyhow::Context;
+use pouw_agent::engine::{DockerConfig, DockerEngine, Engine, EngineInfo};
+use pouw_agent::{Agent, AgentHandle, HostConfig, Outside, Tuning};
+use pouw_types::{Amount, Floor, MachineId, Network, Resources};
+
+use super::{NodeContract, NodeSigner};
+use crate::client::rpc::Rpc;
+use crate::client::sender::Sender;
+
+/// Left to the person who uses the machine.
+const SPARE_MEMORY_BYTES: u64 = 512 << 20;
+/// How long a machine is offered, seconds: a month.
+const AVAILABLE_S: u64 = 30 * 86_400;
+
+/// A host's data folder with its key and engine.
+#[derive(Debug)]
+pub struct Setup {
+    /// The data folder, absolute.
+    pub data: PathBuf,
+    /// The machine's key.
+    pub key: PrivateKeySigner,
+    engine: Arc<DockerEngine>,
+}
+
+impl Setup {
+    /// Takes up a data folder, or makes it with a new machine key.
+    ///
+    /// # Errors
+    /// What the file system says, or a key file that isn't one.
+    pub fn open(data: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data)
+            .with_context(|| format!("cannot make {}", data.display()))?;
+        let data = std::path::absolute(data)?;
+        let key = pouw_vault::load_or_create(&data.join("machine.key"))?;
+        let machine = MachineId::new(key.address());
+        let engine = Arc::new(DockerEngine::new(DockerConfig::new(machine, &data)));
+        Ok(Self { data, key, engine })
+    }
+
+    /// Which machine this is.
+    #[must_use]
+    pub const fn machine(&self) -> MachineId {
+        MachineId::new(self.key.address())
+    }
+
+    /// What the engine says of the machine.
+    ///
+    /// # Errors
+    /// Where no engine answers.
+    pub async fn describe(&self) -> anyhow::Result<EngineInfo> {
+        Ok(self.engine.describe().await?)
+    }
+
+    /// Settings that offer this whole machine, less what its owner needs.
+    ///
+    /// # Errors
+    /// Where the disk can't be asked.
+    pub fn proposal(
+        &self,
+        info: &EngineInfo,
+        listen: SocketAddr,
+        payout: Address,
+    ) -> anyhow::Result<HostConfig> {
+        let stat = rustix::fs::statvfs(&self.data)?;
+        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(HostConfig {
+            listen,
+            endpoint: String::new(),
+            payout,
+            miner: payout,
+            units: 1,
+            unit: Resources {
+                cpu_millis: info.cores.saturating_mul(1_000),
+                memory_bytes: info.memory_bytes.saturating_sub(SPARE_MEMORY_BYTES) / 2,
+                disk_bytes: free_bytes / 4,
+                gpus: 0,
+            },
+            floor: Floor {
+                // 3.6 FLUX an hour, to be set by whoever knows the power's price.
+                active_second: Amount::from_atto(1_000_000_000_000_000),
+                storage_gib_second: Amount::from_atto(1_000_000_000_000),
+                traffic_byte: Amount::from_atto(10_000_000),
+            },
+            bond: Amount::from_flux(10),
+            isolation: info.isolation.clone(),
+            egress: info.egress,
+            available_s: AVAILABLE_S,
+            scratch: None,
+            tuning: Tuning::default(),
+        })
+    }
+
+    /// Starts the agent: it follows the node at `node` and sends as `operator`.
+    ///
+    /// # Errors
+    /// What the agent says.
+    pub async fn start(
+        &self,
+        config: HostConfig,
+        network: &'static Network,
+        node: &str,
+        operator: PrivateKeySigner,
+    ) -> anyhow::Result<AgentHandle> {
+        let operator = Sender::new(operator, network.chain_id);
+        let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
+        let engine = Arc::clone(&self.engine) as Arc<dyn Engine>;
+        let outside = Outside::new(engine, contract, Arc::new(NodeSigner::new(node)))?;
+        Ok(Agent::start(config, network, self.key.clone(), outside, &self.data).await?)
+    }
+}
