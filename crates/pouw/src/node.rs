@@ -12,8 +12,8 @@ use alloy_sol_types::SolCall;
 use anyhow::Context;
 use async_trait::async_trait;
 use pouw_api::backend::{BlockRef, CallError, CallRequest};
-use pouw_api::{Doors, serve};
 use pouw_api::{Backend, Board, Config};
+use pouw_api::{Doors, serve};
 use pouw_chain::{Chain, Miner, MinerOptions, Options};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};
 use pouw_types::{Network, RentalId};
@@ -60,9 +60,10 @@ impl Node {
     pub async fn start(options: NodeOptions<'_>) -> anyhow::Result<Self> {
         let folder = options.folder.join("chain");
         let network = options.network;
-        let chain = tokio::task::spawn_blocking(move || Chain::open(&folder, Options::new(network)))
-            .await?
-            .context("cannot open the chain")?;
+        let chain =
+            tokio::task::spawn_blocking(move || Chain::open(&folder, Options::new(network)))
+                .await?
+                .context("cannot open the chain")?;
         let backend = Arc::new(ChainBackend::new(chain.clone()));
         let reader = Arc::new(ChainReader(Arc::clone(&backend)));
         let signer = Signer::open(&options.folder.join("signer"), network.chain_id, reader)?;

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use pouw_data::{
-    InputSlot, Manifest, Packing, PresignedUrl, Progress, S3Credentials, S3Location, Transferred, Transfers,
-    presign_get, presign_put,
+    InputSlot, Manifest, Packing, PresignedUrl, Progress, S3Credentials, S3Location, Transferred,
+    Transfers, presign_get, presign_put,
 };
 
 use crate::config::{Profile, S3Profile};

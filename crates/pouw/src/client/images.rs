@@ -132,10 +132,9 @@ impl Images {
         let index = self.index.clone();
         let known = self.read(&name)?;
         if let Some(entry) = known.images.get(&name) {
-            return entry
-                .reference
-                .parse()
-                .map_err(|_| wrong(format!("`{}` is no reference of an image", entry.reference)));
+            return entry.reference.parse().map_err(|_| {
+                self.wrong(format!("`{}` is no reference of an image", entry.reference))
+            });
         }
         let distance = |other: &&String| strsim::damerau_levenshtein(other, &name);
         let near = known.images.keys().filter(|other| distance(other) <= 2).min_by_key(distance);

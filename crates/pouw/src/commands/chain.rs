@@ -98,7 +98,8 @@ fn status_text(status: &Value) -> String {
         Some(other) => other.to_string(),
     };
     let spacing = status.pointer("/spacing_ms").and_then(Value::as_u64);
-    let spacing = spacing.map_or("?".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+    let spacing =
+        spacing.map_or("?".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
     let mut out = format!(
         "network   {} (chain id {})\nhead      {}  {}\nspacing   {spacing}\nwaiting   {} transactions\n",
         at("/network"),

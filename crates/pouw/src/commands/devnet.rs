@@ -26,7 +26,8 @@ pub(crate) async fn run(session: &Session, command: DevnetCommand) -> anyhow::Re
         DevnetCommand::Start(args) => start(session, &args).await,
         DevnetCommand::Reset { data, yes } => {
             let folder = session.data_folder(data.as_deref(), PROFILE);
-            let question = format!("Delete the devnet in {}, its chain and store?", folder.display());
+            let question =
+                format!("Delete the devnet in {}, its chain and store?", folder.display());
             if !yes && !session.output.confirm(&question) {
                 return Err(Refused("not deleted: confirm, or use -y".to_owned()).into());
             }
@@ -67,7 +68,8 @@ impl Doors {
     fn of(devnet: &Devnet) -> Self {
         let network = Network::devnet();
         let url = devnet.node.url();
-        let account = |one: &pouw_types::Funded| Account { address: one.address, funded: one.amount };
+        let account =
+            |one: &pouw_types::Funded| Account { address: one.address, funded: one.amount };
         Self {
             network: network.name,
             chain_id: network.chain_id,
@@ -118,9 +120,7 @@ impl Doors {
 async fn start(session: &Session, args: &DevnetArgs) -> anyhow::Result<()> {
     let root = std::path::absolute(session.data_folder(args.data.as_deref(), PROFILE))?;
     let mut devnet = Devnet::start(&root, args).await?;
-    if args.data.is_none() {
-        name_profile(session, &devnet.profile_file())?;
-    }
+    name_profile(session, &devnet.profile_file())?;
     let doors = Doors::of(&devnet);
     session.output.data(&doors, || doors.to_text(session));
     tokio::select! {
@@ -136,7 +136,8 @@ async fn start(session: &Session, args: &DevnetArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Names the devnet in the configuration, so that other commands find it.
+/// Names the devnet in the configuration, so that other commands find the one started last; each
+/// is found by its profile's file as well.
 fn name_profile(session: &Session, file: &Path) -> anyhow::Result<()> {
     let path = &session.places.config;
     let mut config = Config::read(path)?;

@@ -51,9 +51,8 @@ async fn settings(
     let path = settings_path(setup, args);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let config = text
-                .parse()
-                .map_err(|error| WrongInput(format!("{}: {error}", path.display())))?;
+            let config =
+                text.parse().map_err(|error| WrongInput(format!("{}: {error}", path.display())))?;
             Ok((path, config, true))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -93,7 +92,9 @@ async fn install(session: &Session, args: &HostArgs) -> anyhow::Result<()> {
             installed.score
         )
     });
-    session.output.note("look at the prices in the settings; `pouw host run` registers and offers it");
+    session
+        .output
+        .note("look at the prices in the settings; `pouw host run` registers and offers it");
     Ok(())
 }
 
@@ -204,9 +205,9 @@ async fn serve(session: &Session, args: &HostArgs) -> anyhow::Result<()> {
     let operator = session.unlock(&PasswordArgs::default())?;
     let agent = setup.start(config, network, rpc.url(), operator).await?;
     let offer = agent.offer();
-    session.output.data(&offer, || {
-        format!("machine {} is offered at {}", offer.machine, offer.endpoint)
-    });
+    session
+        .output
+        .data(&offer, || format!("machine {} is offered at {}", offer.machine, offer.endpoint));
     crate::runtime::asked_to_end().await;
     session.output.note("stopping; rentals that run go on when it is started again");
     agent.stop().await;

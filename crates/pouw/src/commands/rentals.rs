@@ -95,7 +95,13 @@ pub(crate) async fn cost(session: &Session, args: &PsArgs) -> anyhow::Result<()>
     session.output.data(&costs, || {
         let row = |one: &Listed| {
             let id: String = one.rental.to_string().chars().take(10).collect();
-            vec![id, one.name.clone(), one.price.rounded(6), one.fees.rounded(6), one.escrow.rounded(6)]
+            vec![
+                id,
+                one.name.clone(),
+                one.price.rounded(6),
+                one.fees.rounded(6),
+                one.escrow.rounded(6),
+            ]
         };
         let mut rows: Vec<_> = costs.rentals.iter().map(row).collect();
         let sums = [costs.price, costs.fees, costs.escrow].map(|amount| amount.rounded(6));

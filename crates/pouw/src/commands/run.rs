@@ -234,7 +234,9 @@ async fn open(
     let block = receipt.block_number;
     let deposit = plan.deposit.rounded(6);
     let done = session.output.paint(Accent::Green, "rented");
-    session.output.note(format!("{done}     {rental}\n           deposit {deposit} FLUX, block {block}, {hash}"));
+    session.output.note(format!(
+        "{done}     {rental}\n           deposit {deposit} FLUX, block {block}, {hash}"
+    ));
     let door = Client::new(&plan.offer.endpoint, Some(prepared.key.clone()))?;
     Ok(Opened::from((run, prepared.key.clone(), door)))
 }
@@ -246,7 +248,8 @@ async fn hand_over(opened: &Opened, task: &TaskRequest) -> anyhow::Result<()> {
         match opened.door.put_task(opened.run.rental, task).await {
             Ok(_) => return Ok(()),
             Err(error) if tokio::time::Instant::now() >= deadline => {
-                return Err(error).context("the host did not take the task; `pouw stop` ends the rental");
+                return Err(error)
+                    .context("the host did not take the task; `pouw stop` ends the rental");
             }
             Err(error) if error.is_transient() || is_unknown(&error) => {
                 tokio::time::sleep(RETRY).await;
@@ -262,7 +265,8 @@ fn is_unknown(error: &pouw_agent::door::ClientError) -> bool {
 }
 
 async fn fetch(session: &Session, bucket: &Bucket, folder: &Path) -> anyhow::Result<()> {
-    let told = |path: &str, size| session.output.note(format!("result     {path} ({})", bytes(size)));
+    let told =
+        |path: &str, size| session.output.note(format!("result     {path} ({})", bytes(size)));
     bucket.fetch_results("", folder, told).await?;
     Ok(())
 }

@@ -92,7 +92,8 @@ impl Opened {
         let signature = self.key.sign_hash_sync(&value.digest(chain_id))?;
         let order = Signed { value, signature: signature.as_bytes().to_vec().into() };
         let stop = Node::new(&self.run.rpc, NODE_TIMEOUT).end_rental(&order).await?;
-        let told = self.door.stop(self.run.rental, &StopRequest { order: Some(stop.clone()) }).await;
+        let told =
+            self.door.stop(self.run.rental, &StopRequest { order: Some(stop.clone()) }).await;
         if let Err(error) = &told {
             session.output.note(format!("{error}: the chain is told instead"));
         }

@@ -36,8 +36,7 @@ impl Setup {
     /// # Errors
     /// What the file system says, or a key file that isn't one.
     pub fn open(data: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data)
-            .with_context(|| format!("cannot make {}", data.display()))?;
+        std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
         let data = std::path::absolute(data)?;
         let key = pouw_vault::load_or_create(&data.join("machine.key"))?;
         let machine = MachineId::new(key.address());
