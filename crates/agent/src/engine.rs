@@ -1,6 +1,6 @@
 //! The machine as the agent uses it: containers, scratch space, networks, and its own traces.
 //!
-//! [`Engine`] is everything the ten steps ask of a machine. `DockerEngine` answers by the Docker
+//! [`Engine`] is everything the ten steps ask of a machine. [`DockerEngine`] answers by the Docker
 //! Engine API and the system's own tools; `fake` answers in memory, with faults on demand.
 //!
 //! # Invariants
@@ -13,12 +13,22 @@
 
 use async_trait::async_trait;
 
+pub mod cgroup;
+mod docker;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod firewall;
+mod inspect;
+mod mounts;
 mod report;
+mod scratch;
 mod state;
+mod tool;
+mod traces;
 mod workload;
+
+pub use docker::{DEFAULT_HOST, DockerConfig, DockerEngine};
 
 pub use error::{Difference, EngineError};
 pub use report::{
@@ -26,6 +36,7 @@ pub use report::{
     LogStream, Missing, Observed, OurWorkload, Phase, PullProgress, PullStatus, Stats,
 };
 pub use state::{MachineState, Scope};
+pub use tool::NEEDED as NEEDED_AS_ROOT;
 pub use workload::{
     Access, BindMount, ContainerId, Environment, ExecRequest, ImageRef, LogLimits, NetworkMode,
     NetworkName, Owner, ParseImageRefError, Scratch, ScratchRequest, StepName, User, Workload,
