@@ -1,5 +1,6 @@
 //! What the rules promise, each rule with the call that breaks it, and random plays over all.
 
+mod branches;
 mod closing;
 mod encoding;
 mod hosts;

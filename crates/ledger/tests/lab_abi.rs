@@ -20,14 +20,14 @@ type Interface = BTreeMap<&'static str, Value>;
 fn tuple(encoded: &str) -> String {
     let structures: BTreeMap<&str, &str> =
         encoded.split_terminator(')').filter_map(|one| one.split_once('(')).collect();
-    let root = encoded.split('(').next().unwrap();
+    let root = encoded.split('(').next().unwrap_or_default();
     expand(root, &structures)
 }
 
 fn expand(name: &str, structures: &BTreeMap<&str, &str>) -> String {
     let (plain, list) = name.strip_suffix("[]").map_or((name, ""), |plain| (plain, "[]"));
     let Some(fields) = structures.get(plain) else { return name.to_owned() };
-    let types = fields.split(',').map(|field| field.split(' ').next().unwrap());
+    let types = fields.split(',').map(|field| field.split(' ').next().unwrap_or_default());
     let types: Vec<String> = types.map(|name| expand(name, structures)).collect();
     format!("({}){list}", types.join(","))
 }
@@ -69,15 +69,15 @@ fn solc_abi() -> Value {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     let source = crate_dir.join("tests/solc");
     let install = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("solc");
-    std::fs::create_dir_all(&install).unwrap();
+    std::fs::create_dir_all(&install).expect("the target folder is writable");
     for file in ["package.json", "package-lock.json"] {
-        std::fs::copy(source.join(file), install.join(file)).unwrap();
+        std::fs::copy(source.join(file), install.join(file)).expect("a file of this crate");
     }
     let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"];
     run(Command::new("npm").args(npm).current_dir(&install));
     let sol = crate_dir.join("../types/sol/Pouw.sol");
     let node = run(Command::new("node").arg(source.join("abi.js")).arg(sol).current_dir(&install));
-    serde_json::from_slice(&node).unwrap()
+    serde_json::from_slice(&node).expect("abi.js prints JSON")
 }
 
 #[test]

@@ -134,8 +134,8 @@ impl Play {
     fn quote(&self, a: u64, b: u64) -> Quote {
         let mut quote = self.scene.quote();
         quote.nonce = a;
-        quote.client = Self::clients()[usize::from(a % 3 == 0)];
-        quote.machine = self.machines[usize::from(b % 3 == 0)].address();
+        quote.client = Self::clients()[usize::from(a.is_multiple_of(3))];
+        quote.machine = self.machines[usize::from(b.is_multiple_of(3))].address();
         quote.units = u32::try_from(a % 3).unwrap();
         quote.model = u8::try_from(b % 3).unwrap();
         quote.rates.activeSecond = RATE * (1 + u128::from(a % 3));
@@ -143,11 +143,11 @@ impl Play {
         quote.bond = [0, 1_000_000, FLUX, 3 * FLUX][usize::try_from(b % 4).unwrap()];
         quote.caps.activeS = [50, 700, 40_000][usize::try_from(a / 7 % 3).unwrap()];
         quote.endBy = quote.startBy + 3_600 * (1 + b % 30);
-        if a % 5 == 0 {
+        if a.is_multiple_of(5) {
             quote.model = 0;
             quote.term = Term { lengthS: 1_000 * (1 + b % 4), activeSecond: RATE / 2 };
         }
-        if a % 2 == 0 {
+        if a.is_multiple_of(2) {
             // A rental that fails is continued at a higher price, so that its forfeit has a use.
             let world = &self.scene.world;
             let failed = self.rentals.iter().rev().find(|played| {
@@ -185,7 +185,7 @@ impl Play {
             doneS: last.doneS.max(active_s.saturating_sub(b % 2_000)),
             workMacs: 0,
             manifestRoot: B256::ZERO,
-            isFinal: b % 37 == 0,
+            isFinal: b.is_multiple_of(37),
         };
         // A lie now and then; both may sign it, the ledger has to see it.
         match b % 29 {
@@ -198,8 +198,8 @@ impl Play {
             _ if !last.isFinal => self.rentals[index].signed.push(receipt.clone()),
             _ => {}
         }
-        if a % 3 != 0 {
-            self.settle(index, &receipt, a % 11 == 0, false);
+        if !a.is_multiple_of(3) {
+            self.settle(index, &receipt, a.is_multiple_of(11), false);
         }
     }
 
@@ -241,7 +241,7 @@ impl Play {
         let Some(index) = self.pick(a) else { return };
         let played = &self.rentals[index];
         let id = played.id;
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             let by = self.anybody(b / 2);
             let value = u128::from(b % 1_000_000_007);
             let _ = self.scene.world.send(by, value, &IRentals::topUpCall { rental: id });
@@ -251,7 +251,7 @@ impl Play {
         let caps = Caps { activeS: shown.caps.activeS + b % 1_000, ..shown.caps };
         let extension = Extension {
             rental: id,
-            seq: shown.extensions + 1 + u64::from(b % 9 == 0),
+            seq: shown.extensions + 1 + u64::from(b.is_multiple_of(9)),
             endBy: shown.times.endBy + b % 10_000,
             caps,
             expires: self.scene.world.now_s + 300,
@@ -278,14 +278,14 @@ impl Play {
         let by = self.somebody(played, b);
         let value = if by == played.quote.client { 120 * 3 * RATE } else { 0 };
         let _ = self.scene.world.send(by, value, &IRentals::callCall { rental: played.id });
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             self.scene.world.pass(16, 1 + b % 60);
         }
     }
 
     fn answer(&mut self, a: u64, b: u64) {
         let Some(index) = self.pick(a) else { return };
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             let played = &self.rentals[index];
             let by = self.somebody(played, b / 2);
             let _ = self.scene.world.send(by, 0, &IRentals::answerCall { rental: played.id });
@@ -313,7 +313,7 @@ impl Play {
         let played = &self.rentals[index];
         let (rental, by) = (played.id, self.somebody(played, b));
         let before = self.scene.world.rental(rental);
-        if b % 13 == 0 {
+        if b.is_multiple_of(13) {
             let order = Stop { rental, at: self.scene.world.now_s, keepS: b % 5_000 };
             let digest = order.digest(self.scene.chain_id());
             let signature = sign(&party(played.signer), digest);
@@ -326,14 +326,14 @@ impl Play {
             (!before.call.by.is_zero(), Reason::HostFault),
             (!before.hostCall.by.is_zero(), Reason::ClientSilent),
         ];
-        let likely = waiting.into_iter().find(|(waits, _)| *waits && b % 3 != 0);
+        let likely = waiting.into_iter().find(|(waits, _)| *waits && !b.is_multiple_of(3));
         let reason = likely.map_or(REASONS[usize::try_from(a / 7 % 13).unwrap()], |(_, it)| it);
-        let keep_s = if b % 4 == 0 { b % 20_000 } else { 0 };
+        let keep_s = if b.is_multiple_of(4) { b % 20_000 } else { 0 };
         let call = IRentals::closeCall { rental, reason, keepS: keep_s };
         if self.scene.world.send(by, 0, &call).is_ok() {
             let (world, played) = (&self.scene.world, &mut self.rentals[index]);
             played.closed_after = Some((reason, before, world.now_s, world.height));
-            if a % 2 == 0 {
+            if a.is_multiple_of(2) {
                 self.open(a, b);
             }
         }
@@ -356,7 +356,7 @@ impl Play {
     fn finalize(&mut self, a: u64) {
         let Some(index) = self.pick(a) else { return };
         let rental = self.rentals[index].id;
-        if a % 3 == 0 && self.scene.world.rental(rental).phase == Phase::Closing {
+        if a.is_multiple_of(3) && self.scene.world.rental(rental).phase == Phase::Closing {
             self.scene.closing_window();
         }
         let by = self.scene.stranger;
@@ -381,7 +381,7 @@ impl Play {
 
     /// Remembers a branch, or goes back to one; time never goes back.
     fn reorg(&mut self, a: u64) {
-        if a % 2 == 0 {
+        if a.is_multiple_of(2) {
             let copy = Self { fork: None, ..self.clone() };
             self.fork = Some(Box::new(copy));
         } else if let Some(mut fork) = self.fork.take() {
