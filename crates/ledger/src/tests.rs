@@ -6,6 +6,7 @@ mod encoding;
 mod hosts;
 mod opening;
 mod play;
+mod published;
 mod transactions;
 mod usage;
 mod world;
