@@ -87,6 +87,10 @@ async fn blocks_transactions_and_accounts_are_told() {
     assert_eq!(tx["inclusion"]["logs"][0]["address"], json!(RENTALS));
     let tx = server.get(&format!("/v1/transactions/{bad}")).await.json();
     assert_eq!(tx["status"], "reverted");
+    assert_eq!(tx["inclusion"]["revert_reason"], "unknown method");
+    let receipt = server.rpc("eth_getTransactionReceipt", json!([bad])).await.unwrap();
+    assert_eq!(receipt["status"], "0x0");
+    assert_eq!(receipt["revertReason"], "unknown method");
     let sender = account(0).address();
     let account = server.get(&format!("/v1/accounts/{sender}")).await.json();
     assert_eq!((&account["nonce"], &account["contract"]), (&json!(2), &json!(false)));

@@ -161,6 +161,7 @@ impl Block {
             first_log_index: self.receipts.iter().map(|r| r.logs.len()).sum::<usize>() as u64,
             tx: TxView { place: Some(place), ..tx },
             success: logs.is_ok(),
+            revert_reason: logs.as_ref().err().cloned(),
             gas_used,
             cumulative_gas_used: self.view.gas_used,
             logs: logs.unwrap_or_default(),
