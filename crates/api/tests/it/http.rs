@@ -194,7 +194,7 @@ async fn the_openapi_document_describes_what_answers() {
     assert_eq!(paths.keys().collect::<Vec<_>>(), expected);
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
-            let real = path.replace('{', "").replace('}', "");
+            let real = path.replace(['{', '}'], "");
             let reply = server.request(&method.to_uppercase(), &real, &[], b"").await;
             assert_ne!(reply.status, 405, "{method} {path}");
             let fallback = reply.status == 404 && reply.body.contains("nothing is at");
