@@ -346,11 +346,6 @@ impl Backend for MemoryNode {
 
     async fn estimate_gas(&self, call: CallRequest, at: BlockRef) -> Result<u64, CallError> {
         let gas = if call.to.is_some_and(is_contract) { CALL_GAS } else { TRANSFER_GAS };
-        let have = self.account(call.from, at).await?.balance;
-        if call.value > U256::from(have) {
-            let want = call.value;
-            return Err(CallError::InsufficientFunds { address: call.from, have, want });
-        }
         self.call(call, at).await.map(|_| gas)
     }
 
