@@ -4,6 +4,9 @@
 
 mod checks;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use pouw_types::contracts::IRentals::{self, Notice, Phase, Reason};
@@ -302,7 +305,10 @@ impl Play {
         let _ = match b / 8 % 4 {
             0 => self.scene.world.send(by, 0, &IRentals::readyCall { rental }),
             kind => {
-                let notice = notice[usize::try_from(kind % 3).unwrap()];
+                // What fits the quote, mostly.
+                let fitting = if played.quote.model == 2 { 1 } else { 2 };
+                let index = if kind == 1 { b / 32 % 3 } else { fitting };
+                let notice = notice[usize::try_from(index).unwrap()];
                 self.scene.world.send(by, 0, &IRentals::giveNoticeCall { rental, notice })
             }
         };
@@ -325,8 +331,14 @@ impl Play {
         let waiting = [
             (!before.call.by.is_zero(), Reason::HostFault),
             (!before.hostCall.by.is_zero(), Reason::ClientSilent),
+            (before.notice == Notice::Preempt, Reason::Preempted),
+            (before.notice == Notice::Reprice, Reason::Repriced),
+            (before.money.escrow < before.money.deposited / 4, Reason::OutOfFunds),
         ];
         let likely = waiting.into_iter().find(|(waits, _)| *waits && !b.is_multiple_of(3));
+        if before.notice != Notice::None && b % 5 < 2 {
+            self.scene.world.pass(1, 86_400);
+        }
         let reason = likely.map_or(REASONS[usize::try_from(a / 7 % 13).unwrap()], |(_, it)| it);
         let keep_s = if b.is_multiple_of(4) { b % 20_000 } else { 0 };
         let call = IRentals::closeCall { rental, reason, keepS: keep_s };
@@ -418,13 +430,38 @@ impl Play {
     }
 }
 
-fn run(steps: &[Step]) -> Result<(), TestCaseError> {
+fn run(steps: &[Step]) -> Result<Play, TestCaseError> {
     let mut play = Play::new();
     for step in steps {
         play.step(*step);
         check(&mut play)?;
     }
-    play.close_all()
+    play.close_all()?;
+    Ok(play)
+}
+
+/// What a play came across.
+fn seen(play: &Play) -> Vec<String> {
+    let mut seen = Vec::new();
+    for played in &play.rentals {
+        let rental = play.scene.world.rental(played.id);
+        seen.push(format!("{:?}", rental.reason));
+        for (holds, what) in [
+            (rental.claim.made, "a claim"),
+            (rental.keepS > 0, "a keep"),
+            (rental.extensions > 0, "an extension"),
+            (rental.money.successorUsed > 0, "a used fund"),
+            (rental.money.forfeited > 0, "a forfeit"),
+            (rental.best.isFinal, "a final receipt"),
+            (rental.money.paid > 0 && rental.money.refunded == 0, "an empty escrow"),
+            (played.quote.term.lengthS > 0 && rental.money.paid > 0, "a term"),
+        ] {
+            if holds {
+                seen.push(what.to_owned());
+            }
+        }
+    }
+    seen
 }
 
 fn runner(cases: u32, shrinks: u32) -> TestRunner {
@@ -448,9 +485,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[test]
 fn every_invariant_holds_in_any_order_of_valid_and_invalid_calls() {
-    let result = runner(120, 300).run(&steps(), |steps| run(&steps));
+    let met: RefCell<BTreeSet<String>> = RefCell::default();
+    let result = runner(200, 300).run(&steps(), |steps| {
+        met.borrow_mut().extend(seen(&run(&steps)?));
+        Ok(())
+    });
     if let Err(error) = result {
         panic!("{error}");
+    }
+    // A play that never gets anywhere would show nothing.
+    let met = met.into_inner();
+    let reasons = REASONS[1..].iter().map(|reason| format!("{reason:?}"));
+    let events = [
+        "a claim",
+        "a keep",
+        "an extension",
+        "a used fund",
+        "a forfeit",
+        "a final receipt",
+        "an empty escrow",
+        "a term",
+    ];
+    for what in reasons.chain(events.map(str::to_owned)) {
+        assert!(met.contains(&what), "no play met {what}: {met:?}");
     }
 }
 
@@ -470,7 +527,8 @@ fn broken_variants_of_the_rules_are_noticed() {
         (Flaw::FundVanishes, &["I-1"]),
     ];
     for (flaw, rules) in flaws {
-        let result = flaw::with(Some(flaw), || runner(400, 0).run(&steps(), |steps| run(&steps)));
+        let result =
+            flaw::with(Some(flaw), || runner(400, 0).run(&steps(), |steps| run(&steps).map(drop)));
         match result {
             Err(TestError::Fail(reason, _)) => {
                 let named = rules.iter().any(|rule| reason.message().contains(rule));
