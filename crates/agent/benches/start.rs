@@ -73,7 +73,7 @@ fn run_peer(host: &str, image: &ImageRef) -> Answer<String> {
     let options = "run -d --read-only --cap-drop ALL --security-opt no-new-privileges \
                    --network none --user 65534:65534 --workdir /tmp --cpus 0.5 --memory 64m \
                    --memory-swap 64m --pids-limit 32 --runtime runc --ipc private \
-                   --tmpfs /tmp:rw,exec,nosuid,nodev,size=8388608,mode=1777 --log-driver json-file \
+                   --tmpfs /tmp:rw,exec,nosuid,nodev,size=8388608,mode=1777,uid=65534,gid=65534 --log-driver json-file \
                    --log-opt max-size=8388608 --log-opt max-file=2 --no-healthcheck";
     let mut arguments: Vec<&str> = options.split_whitespace().collect();
     arguments.extend(["--label", PEER_LABEL, &image, "/bin/sleep", "600"]);

@@ -102,7 +102,7 @@ impl Beyond {
 
     async fn serve(&mut self) {
         let child = Command::new("ip")
-            .args(["netns", "exec", &self.name, "busybox", "nc", "-lk", "-p"])
+            .args(["netns", "exec", &self.name, "busybox", "nc", "-ll", "-p"])
             .args([&Self::PORT.to_string(), "-e", "/usr/bin/busybox", "echo", HELLO])
             .stdin(Stdio::null())
             .spawn()
