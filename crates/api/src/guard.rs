@@ -84,14 +84,14 @@ mod tests {
         let check = |host: &str, expected: bool| {
             assert_eq!(host_is_known(&hosts, host), expected, "{host:?}");
         };
-        check("127.0.0.1:8645", true);
+        check("127.0.0.1:8545", true);
         check("127.0.0.1", true);
-        check("[::1]:8645", true);
-        check("localhost:8645", true);
+        check("[::1]:8545", true);
+        check("localhost:8545", true);
         check("LOCALHOST", true);
         check("node.example:443", true);
         check("evil.example", false);
-        check("127.0.0.1.evil.example:8645", false);
+        check("127.0.0.1.evil.example:8545", false);
         check("localhost.evil.example", false);
         check("[evil]", false);
         check("", false);
@@ -103,14 +103,14 @@ mod tests {
         let origins = ["https://wallet.example".to_owned()];
         let check = |origin: Option<&str>, expected: bool| {
             let mut headers = HeaderMap::new();
-            headers.insert(HOST, "127.0.0.1:8645".parse().unwrap());
+            headers.insert(HOST, "127.0.0.1:8545".parse().unwrap());
             if let Some(origin) = origin {
                 headers.insert(ORIGIN, origin.parse().unwrap());
             }
             assert_eq!(check(&[], &origins, &headers).is_ok(), expected, "{origin:?}");
         };
         check(None, true);
-        check(Some("http://127.0.0.1:8645"), true);
+        check(Some("http://127.0.0.1:8545"), true);
         check(Some("https://wallet.example"), true);
         check(Some("chrome-extension://nkbihfbeogaeaoehlefnkodbefgpgknn"), true);
         check(Some("http://127.0.0.1:3000"), false);

@@ -19,7 +19,7 @@ mod board;
 mod config;
 mod guard;
 mod rpc;
-mod server;
+pub mod server;
 pub mod signer;
 mod socket;
 mod v1;

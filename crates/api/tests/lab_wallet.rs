@@ -1,6 +1,7 @@
 //! Unmodified viem and web3.py against our doors. Needs node, npm and python3 with venv; the
 //! libraries are installed into the target directory, once. `tests/wallet/run` does the same
 //! against any node that runs.
+#![expect(clippy::unwrap_used, reason = "these are tests: a panic is the report")]
 
 #[expect(dead_code, reason = "shared with the other tests, which use more of it")]
 #[path = "it/node.rs"]

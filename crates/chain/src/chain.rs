@@ -332,8 +332,8 @@ impl Chain {
         };
         let done = match self.inner.store.write(step) {
             Ok(done) => done,
-            Err(BranchError { block: None, error }) => return Err(error),
-            Err(BranchError { block: Some(block), error }) => return Err(self.blame(block, error)),
+            Err(BranchError { block: None, error }) => return Err(*error),
+            Err(BranchError { block: Some(block), error }) => return Err(self.blame(block, *error)),
         };
         let mut senders = BTreeSet::new();
         let mut added = Vec::with_capacity(done.added.len());

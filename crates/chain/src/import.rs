@@ -191,12 +191,12 @@ pub(crate) struct Reorged {
 pub(crate) struct BranchError {
     /// The block at fault; none where the store is.
     pub(crate) block: Option<BlockId>,
-    pub(crate) error: ImportError,
+    pub(crate) error: Box<ImportError>,
 }
 
 impl From<StoreError> for BranchError {
     fn from(error: StoreError) -> Self {
-        Self { block: None, error: error.into() }
+        Self { block: None, error: Box::new(error.into()) }
     }
 }
 
@@ -223,7 +223,7 @@ pub(crate) fn reorg(
     for id in &branch.below {
         let (standing, header) = header_of(writing, *id)?;
         let block = Block { header: header.clone(), transactions: writing.body(*id)? };
-        let fail = |error: ImportError| BranchError { block: Some(*id), error };
+        let fail = |error: ImportError| BranchError { block: Some(*id), error: Box::new(error) };
         let transactions = recover(network, &block.transactions, |_| None).map_err(fail)?;
         let base_fee = base_fee_after(network, &parent);
         let checked = Checked { block, standing, base_fee, transactions };
@@ -231,7 +231,7 @@ pub(crate) fn reorg(
         parent = header;
     }
     let id = last.standing.id;
-    let fail = |error: ImportError| BranchError { block: Some(id), error };
+    let fail = |error: ImportError| BranchError { block: Some(id), error: Box::new(error) };
     result.added.push(execute(network, writing, last).map_err(fail)?);
     Ok(result)
 }

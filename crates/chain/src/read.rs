@@ -51,7 +51,7 @@ impl Chain {
     }
 
     #[cfg(test)]
-    pub(crate) fn rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) fn rows(&self) -> Result<crate::store::Rows, StoreError> {
         self.reading()?.rows()
     }
 

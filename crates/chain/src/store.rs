@@ -87,7 +87,11 @@ impl Store {
     }
 }
 
-pub(crate) fn corrupt(what: &'static str, key: impl ToString) -> StoreError {
+/// Rows of tables, as bytes.
+#[cfg(test)]
+pub(crate) type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub(crate) fn corrupt(what: &'static str, key: impl core::fmt::Display) -> StoreError {
     StoreError::Corrupt { what, key: key.to_string() }
 }
 

@@ -24,7 +24,7 @@ const LEAST_GAS: u64 = 21_000;
 pub struct Template {
     /// What the proof has to stand for.
     pub core: Core,
-    /// D_0.
+    /// `D_0`.
     pub difficulty: u128,
     transactions: Vec<Arc<Transaction>>,
     puzzle: Puzzle,

@@ -3,6 +3,7 @@
 //! The child is this test binary itself, started with [`FOLDER`] in its environment: it mines and
 //! imports as fast as it can, and says on standard output what was committed. The parent kills it
 //! after a random number of commits, in the middle of the next.
+#![expect(clippy::unwrap_used, reason = "the functions beside a test panic for it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! The miner on a thread of its own.
+#![expect(clippy::unwrap_used, reason = "the functions beside a test panic for it")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

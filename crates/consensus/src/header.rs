@@ -20,9 +20,9 @@ pub type BlockId = B256;
 /// 1/65,536 of the blocks; what lanes 1 and 2 leave is lane 0's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shares {
-    /// s_1.
+    /// `s_1`.
     pub matmul: u16,
-    /// s_2.
+    /// `s_2`.
     pub credit: u16,
 }
 
@@ -30,7 +30,7 @@ impl Shares {
     /// Everything is lane 0's: s = (1, 0, 0).
     pub const HASH_ONLY: Self = Self { matmul: 0, credit: 0 };
 
-    /// s_0, s_1, s_2.
+    /// `s_0`, `s_1`, `s_2`.
     #[must_use]
     pub fn by_lane(self) -> [u32; 3] {
         let (matmul, credit) = (u32::from(self.matmul), u32::from(self.credit));
@@ -42,7 +42,7 @@ impl Shares {
 ///
 /// # Layout
 /// Little-endian, without gaps: version u8, parent 32, height u64, time u64, transaction root 32,
-/// receipts root 32, state root 32, s_1 u16, s_2 u16, lane u8, miner 20, gas used u64, base fee
+/// receipts root 32, state root 32, `s_1` u16, `s_2` u16, lane u8, miner 20, gas used u64, base fee
 /// u64: 186 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {

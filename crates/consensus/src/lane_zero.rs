@@ -62,7 +62,7 @@ pub enum HashClaimError {
     /// C-8.
     #[error("the solution's ticket is not below the target of difficulty {difficulty}")]
     Target {
-        /// D_0.
+        /// `D_0`.
         difficulty: u128,
     },
 }

@@ -48,7 +48,12 @@ impl Solver {
     pub fn new(n: u32, k: u32) -> Result<Self, UnservedParameters> {
         let digit = n.checked_div(k.saturating_add(1)).unwrap_or_default();
         let divides = digit.checked_mul(k.saturating_add(1)) == Some(n);
-        if n % 8 == 0 && n <= 192 && divides && (3..=9).contains(&k) && (8..=24).contains(&digit) {
+        if n.is_multiple_of(8)
+            && n <= 192
+            && divides
+            && (3..=9).contains(&k)
+            && (8..=24).contains(&digit)
+        {
             Ok(Self { n, k, digit })
         } else {
             Err(UnservedParameters { n, k })

@@ -125,7 +125,7 @@ impl Standing {
     }
 }
 
-/// Σ e_i·(log2 D_i(n+1) − log2 D_i(n)) over lanes 0 and 1, e_i = s_i/(s_0 + s_1).
+/// `Σ e_i·(log2 D_i(n+1) − log2 D_i(n))` over lanes 0 and 1, `e_i = s_i/(s_0 + s_1)`.
 fn weight_step(shares: Shares, before: &Difficulty, after: &Difficulty) -> i64 {
     let [hash, matmul, _] = shares.by_lane();
     let whole = i128::from(hash.saturating_add(matmul).max(1));

@@ -53,4 +53,5 @@ pub use transaction::{
 };
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names the cases that it is about")]
 mod tests;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::chain::resolve;
 use super::error::RpcError;
 use super::params::Params;
-use crate::backend::CallRequest;
+use crate::backend::{BlockRef, CallError, CallRequest};
 use crate::server::Node;
 
 /// What stands for the code of a system contract: INVALID, then a mark for people. Clients that
@@ -84,11 +84,24 @@ async fn execute(node: &Node, method: &str, mut params: Params) -> Result<Value,
     }
     let call = request_of(request)?;
     let at = resolve(node, id).await?;
+    check_funds(node, &call, at).await?;
     if method == "eth_estimateGas" {
         let gas = node.backend.estimate_gas(call, at).await?;
         return Ok(json!(format!("{gas:#x}")));
     }
     Ok(json!(node.backend.call(call, at).await?))
+}
+
+/// Who sends more than there is learns it in the words that wallets look for.
+async fn check_funds(node: &Node, call: &CallRequest, at: BlockRef) -> Result<(), RpcError> {
+    if call.value.is_zero() {
+        return Ok(());
+    }
+    let have = node.backend.account(call.from, at).await?.balance;
+    if call.value <= U256::from(have) {
+        return Ok(());
+    }
+    Err(CallError::InsufficientFunds { address: call.from, have, want: call.value }.into())
 }
 
 fn request_of(request: TransactionRequest) -> Result<CallRequest, RpcError> {

@@ -168,6 +168,8 @@ struct Inclusion {
     /// Gas used at the price paid.
     #[schemars(with = "String")]
     fee: Amount,
+    /// Why the contract refused; null on success.
+    revert_reason: Option<String>,
     logs: Vec<LogEntry>,
 }
 
@@ -335,6 +337,7 @@ pub(super) async fn transaction(
             confirmations: head.height.saturating_sub(place.height).saturating_add(1),
             gas_used: receipt.gas_used,
             fee: Amount::from_atto(price.saturating_mul(receipt.gas_used.into())),
+            revert_reason: receipt.revert_reason,
             logs: logs.collect(),
         })
     });

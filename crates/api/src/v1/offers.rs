@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::response::IntoResponse;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use pouw_types::Offer;
 use serde_json::{Value, json};
 
@@ -23,6 +25,9 @@ impl From<BoardError> for Problem {
                 (StatusCode::BAD_REQUEST, "time", Some("compare the clocks of both machines"))
             }
             BoardError::Seq { .. } => (StatusCode::CONFLICT, "seq", None),
+            BoardError::TooLong { .. } => {
+                (StatusCode::BAD_REQUEST, "offer", Some("list fewer cards and scores"))
+            }
             BoardError::Full(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "full", Some("announce it at another node"))
             }
@@ -31,8 +36,8 @@ impl From<BoardError> for Problem {
     }
 }
 
-pub(super) async fn list(State(node): State<Arc<Node>>) -> Json<Value> {
-    Json(json!({ "offers": node.board.list(now_s()) }))
+pub(super) async fn list(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], node.board.list_json(now_s()))
 }
 
 pub(super) async fn post(

@@ -87,6 +87,10 @@ async fn blocks_transactions_and_accounts_are_told() {
     assert_eq!(tx["inclusion"]["logs"][0]["address"], json!(RENTALS));
     let tx = server.get(&format!("/v1/transactions/{bad}")).await.json();
     assert_eq!(tx["status"], "reverted");
+    assert_eq!(tx["inclusion"]["revert_reason"], "unknown method");
+    let receipt = server.rpc("eth_getTransactionReceipt", json!([bad])).await.unwrap();
+    assert_eq!(receipt["status"], "0x0");
+    assert_eq!(receipt["revertReason"], "unknown method");
     let sender = account(0).address();
     let account = server.get(&format!("/v1/accounts/{sender}")).await.json();
     assert_eq!((&account["nonce"], &account["contract"]), (&json!(2), &json!(false)));
@@ -190,7 +194,7 @@ async fn the_openapi_document_describes_what_answers() {
     assert_eq!(paths.keys().collect::<Vec<_>>(), expected);
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
-            let real = path.replace('{', "").replace('}', "");
+            let real = path.replace(['{', '}'], "");
             let reply = server.request(&method.to_uppercase(), &real, &[], b"").await;
             assert_ne!(reply.status, 405, "{method} {path}");
             let fallback = reply.status == 404 && reply.body.contains("nothing is at");

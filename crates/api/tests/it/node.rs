@@ -161,6 +161,7 @@ impl Block {
             first_log_index: self.receipts.iter().map(|r| r.logs.len()).sum::<usize>() as u64,
             tx: TxView { place: Some(place), ..tx },
             success: logs.is_ok(),
+            revert_reason: logs.as_ref().err().cloned(),
             gas_used,
             cumulative_gas_used: self.view.gas_used,
             logs: logs.unwrap_or_default(),
@@ -345,11 +346,6 @@ impl Backend for MemoryNode {
 
     async fn estimate_gas(&self, call: CallRequest, at: BlockRef) -> Result<u64, CallError> {
         let gas = if call.to.is_some_and(is_contract) { CALL_GAS } else { TRANSFER_GAS };
-        let have = self.account(call.from, at).await?.balance;
-        if call.value > U256::from(have) {
-            let want = call.value;
-            return Err(CallError::InsufficientFunds { address: call.from, have, want });
-        }
         self.call(call, at).await.map(|_| gas)
     }
 

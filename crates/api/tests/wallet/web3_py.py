@@ -1,4 +1,4 @@
-"""An unmodified web3.py against a node: `run web3 http://127.0.0.1:8645/rpc` says how.
+"""An unmodified web3.py against a node: `run web3 http://127.0.0.1:8545/rpc` says how.
 
 POUW_RPC_URL: the node. POUW_KEY: private key of a funded account. POUW_SOL: our ABI's source.
 It funds an account of its own, so that amounts can be compared to the last digit whatever else

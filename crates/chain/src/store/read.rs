@@ -116,7 +116,7 @@ impl Reading {
 
     /// Every row of the state's and the indices' tables.
     #[cfg(test)]
-    pub(crate) fn rows(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(crate) fn rows(&self) -> Result<super::Rows, StoreError> {
         let mut rows = Vec::new();
         for row in self.transaction.open_table(NODES)?.iter()? {
             let (key, value) = row?;

@@ -120,6 +120,11 @@ proptest! {
             length += more;
             let node = follower(&common);
             node.now.store(root.chain.now_ms() + number, Ordering::SeqCst);
+            let from = funded(u32::try_from(number).unwrap());
+            for nonce in 0..3 {
+                let to = Address::repeat_byte(u8::try_from(nonce).unwrap() + 1);
+                node.chain.submit(&transfer(&from, nonce, to, 10 * GWEI, GWEI)).unwrap();
+            }
             branches.push((node.mine_many(length), node.chain.head()));
         }
         let blocks: Vec<Block> = branches.iter().flat_map(|(blocks, _)| blocks.clone()).collect();

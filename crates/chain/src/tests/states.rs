@@ -3,11 +3,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alloy_primitives::Address;
+use pouw_consensus::STATE_KEY;
+use pouw_ledger::State;
 use pouw_types::Network;
 use redb::{StorageBackend, backends::InMemoryBackend};
 
 use super::fixture::{GWEI, Node, funded, miner, options, seal, transfer};
 use crate::{Chain, Event, ReadError};
+
+#[test]
+fn the_state_holds_what_the_rules_remember() {
+    let node = Node::new();
+    node.mine_many(3);
+    for height in 0..=3 {
+        let stored = node.chain.state_at(height).unwrap().get(STATE_KEY).unwrap();
+        let known = node.chain.block_at(height).unwrap().unwrap();
+        assert_eq!(stored, Some(known.standing.encode_state()), "height {height}");
+    }
+    // C-14: another standing is another root, which the header's proof doesn't cover.
+    let head = node.chain.head();
+    let state = node.chain.state_at(3).unwrap();
+    let proof = state.prove(STATE_KEY).unwrap();
+    assert!(proof.holds(head.header.core.state_root));
+    let mut forged = proof;
+    forged.value = Some(vec![0]);
+    assert!(!forged.holds(head.header.core.state_root));
+}
 
 #[test]
 fn old_states_are_readable_until_they_are_pruned() {

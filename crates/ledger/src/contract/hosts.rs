@@ -58,7 +58,7 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
             C::machinesOf(call) => {
                 self.view(mode)?;
                 let found = list::entries(self.book, Kind::Machines, call.operator)?;
-                let found = found.into_iter().map(|item| Address::from_word(item)).collect();
+                let found = found.into_iter().map(Address::from_word).collect();
                 return Ok(returns::<IHosts::machinesOfCall>(&found));
             }
         }

@@ -141,6 +141,19 @@ fn r_10_anyone_completes_after_the_final_receipt_and_it_ends_at_once() {
 }
 
 #[test]
+fn r_10_a_host_that_finished_cant_be_called_into_a_fault() {
+    let mut scene = Scene::new();
+    let rental = scene.open();
+    scene.world.send(scene.client, 30 * RATE, &IRentals::callCall { rental }).unwrap();
+    scene.call_window();
+    let last = Receipt { isFinal: true, ..scene.receipt(rental, 1, 10) };
+    scene.settle(&last).unwrap();
+    refused(scene.close(scene.client, rental, Reason::HostFault), "R-10", "unanswered call");
+    scene.close(scene.operator, rental, Reason::Completed).unwrap();
+    assert_eq!(scene.world.totals().stakes.atto(), 0, "the stake came back");
+}
+
+#[test]
 fn r_10_a_cap_or_an_empty_escrow_lets_anyone_close() {
     let mut scene = Scene::new();
     let mut quote = scene.quote();

@@ -4,6 +4,9 @@
 
 mod checks;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use pouw_types::contracts::IRentals::{self, Notice, Phase, Reason};
@@ -134,8 +137,8 @@ impl Play {
     fn quote(&self, a: u64, b: u64) -> Quote {
         let mut quote = self.scene.quote();
         quote.nonce = a;
-        quote.client = Self::clients()[usize::from(a % 3 == 0)];
-        quote.machine = self.machines[usize::from(b % 3 == 0)].address();
+        quote.client = Self::clients()[usize::from(a.is_multiple_of(3))];
+        quote.machine = self.machines[usize::from(b.is_multiple_of(3))].address();
         quote.units = u32::try_from(a % 3).unwrap();
         quote.model = u8::try_from(b % 3).unwrap();
         quote.rates.activeSecond = RATE * (1 + u128::from(a % 3));
@@ -143,11 +146,11 @@ impl Play {
         quote.bond = [0, 1_000_000, FLUX, 3 * FLUX][usize::try_from(b % 4).unwrap()];
         quote.caps.activeS = [50, 700, 40_000][usize::try_from(a / 7 % 3).unwrap()];
         quote.endBy = quote.startBy + 3_600 * (1 + b % 30);
-        if a % 5 == 0 {
+        if a.is_multiple_of(5) {
             quote.model = 0;
             quote.term = Term { lengthS: 1_000 * (1 + b % 4), activeSecond: RATE / 2 };
         }
-        if a % 2 == 0 {
+        if a.is_multiple_of(2) {
             // A rental that fails is continued at a higher price, so that its forfeit has a use.
             let world = &self.scene.world;
             let failed = self.rentals.iter().rev().find(|played| {
@@ -185,7 +188,7 @@ impl Play {
             doneS: last.doneS.max(active_s.saturating_sub(b % 2_000)),
             workMacs: 0,
             manifestRoot: B256::ZERO,
-            isFinal: b % 37 == 0,
+            isFinal: b.is_multiple_of(37),
         };
         // A lie now and then; both may sign it, the ledger has to see it.
         match b % 29 {
@@ -198,8 +201,8 @@ impl Play {
             _ if !last.isFinal => self.rentals[index].signed.push(receipt.clone()),
             _ => {}
         }
-        if a % 3 != 0 {
-            self.settle(index, &receipt, a % 11 == 0, false);
+        if !a.is_multiple_of(3) {
+            self.settle(index, &receipt, a.is_multiple_of(11), false);
         }
     }
 
@@ -241,7 +244,7 @@ impl Play {
         let Some(index) = self.pick(a) else { return };
         let played = &self.rentals[index];
         let id = played.id;
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             let by = self.anybody(b / 2);
             let value = u128::from(b % 1_000_000_007);
             let _ = self.scene.world.send(by, value, &IRentals::topUpCall { rental: id });
@@ -251,7 +254,7 @@ impl Play {
         let caps = Caps { activeS: shown.caps.activeS + b % 1_000, ..shown.caps };
         let extension = Extension {
             rental: id,
-            seq: shown.extensions + 1 + u64::from(b % 9 == 0),
+            seq: shown.extensions + 1 + u64::from(b.is_multiple_of(9)),
             endBy: shown.times.endBy + b % 10_000,
             caps,
             expires: self.scene.world.now_s + 300,
@@ -278,14 +281,14 @@ impl Play {
         let by = self.somebody(played, b);
         let value = if by == played.quote.client { 120 * 3 * RATE } else { 0 };
         let _ = self.scene.world.send(by, value, &IRentals::callCall { rental: played.id });
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             self.scene.world.pass(16, 1 + b % 60);
         }
     }
 
     fn answer(&mut self, a: u64, b: u64) {
         let Some(index) = self.pick(a) else { return };
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             let played = &self.rentals[index];
             let by = self.somebody(played, b / 2);
             let _ = self.scene.world.send(by, 0, &IRentals::answerCall { rental: played.id });
@@ -302,7 +305,10 @@ impl Play {
         let _ = match b / 8 % 4 {
             0 => self.scene.world.send(by, 0, &IRentals::readyCall { rental }),
             kind => {
-                let notice = notice[usize::try_from(kind % 3).unwrap()];
+                // What fits the quote, mostly.
+                let fitting = if played.quote.model == 2 { 1 } else { 2 };
+                let index = if kind == 1 { b / 32 % 3 } else { fitting };
+                let notice = notice[usize::try_from(index).unwrap()];
                 self.scene.world.send(by, 0, &IRentals::giveNoticeCall { rental, notice })
             }
         };
@@ -313,7 +319,7 @@ impl Play {
         let played = &self.rentals[index];
         let (rental, by) = (played.id, self.somebody(played, b));
         let before = self.scene.world.rental(rental);
-        if b % 13 == 0 {
+        if b.is_multiple_of(13) {
             let order = Stop { rental, at: self.scene.world.now_s, keepS: b % 5_000 };
             let digest = order.digest(self.scene.chain_id());
             let signature = sign(&party(played.signer), digest);
@@ -325,15 +331,21 @@ impl Play {
         let waiting = [
             (!before.call.by.is_zero(), Reason::HostFault),
             (!before.hostCall.by.is_zero(), Reason::ClientSilent),
+            (before.notice == Notice::Preempt, Reason::Preempted),
+            (before.notice == Notice::Reprice, Reason::Repriced),
+            (before.money.escrow < before.money.deposited / 4, Reason::OutOfFunds),
         ];
-        let likely = waiting.into_iter().find(|(waits, _)| *waits && b % 3 != 0);
+        let likely = waiting.into_iter().find(|(waits, _)| *waits && !b.is_multiple_of(3));
+        if before.notice != Notice::None && b % 5 < 2 {
+            self.scene.world.pass(1, 86_400);
+        }
         let reason = likely.map_or(REASONS[usize::try_from(a / 7 % 13).unwrap()], |(_, it)| it);
-        let keep_s = if b % 4 == 0 { b % 20_000 } else { 0 };
+        let keep_s = if b.is_multiple_of(4) { b % 20_000 } else { 0 };
         let call = IRentals::closeCall { rental, reason, keepS: keep_s };
         if self.scene.world.send(by, 0, &call).is_ok() {
             let (world, played) = (&self.scene.world, &mut self.rentals[index]);
             played.closed_after = Some((reason, before, world.now_s, world.height));
-            if a % 2 == 0 {
+            if a.is_multiple_of(2) {
                 self.open(a, b);
             }
         }
@@ -356,7 +368,7 @@ impl Play {
     fn finalize(&mut self, a: u64) {
         let Some(index) = self.pick(a) else { return };
         let rental = self.rentals[index].id;
-        if a % 3 == 0 && self.scene.world.rental(rental).phase == Phase::Closing {
+        if a.is_multiple_of(3) && self.scene.world.rental(rental).phase == Phase::Closing {
             self.scene.closing_window();
         }
         let by = self.scene.stranger;
@@ -381,7 +393,7 @@ impl Play {
 
     /// Remembers a branch, or goes back to one; time never goes back.
     fn reorg(&mut self, a: u64) {
-        if a % 2 == 0 {
+        if a.is_multiple_of(2) {
             let copy = Self { fork: None, ..self.clone() };
             self.fork = Some(Box::new(copy));
         } else if let Some(mut fork) = self.fork.take() {
@@ -418,13 +430,38 @@ impl Play {
     }
 }
 
-fn run(steps: &[Step]) -> Result<(), TestCaseError> {
+fn run(steps: &[Step]) -> Result<Play, TestCaseError> {
     let mut play = Play::new();
     for step in steps {
         play.step(*step);
         check(&mut play)?;
     }
-    play.close_all()
+    play.close_all()?;
+    Ok(play)
+}
+
+/// What a play came across.
+fn seen(play: &Play) -> Vec<String> {
+    let mut seen = Vec::new();
+    for played in &play.rentals {
+        let rental = play.scene.world.rental(played.id);
+        seen.push(format!("{:?}", rental.reason));
+        for (holds, what) in [
+            (rental.claim.made, "a claim"),
+            (rental.keepS > 0, "a keep"),
+            (rental.extensions > 0, "an extension"),
+            (rental.money.successorUsed > 0, "a used fund"),
+            (rental.money.forfeited > 0, "a forfeit"),
+            (rental.best.isFinal, "a final receipt"),
+            (rental.money.paid > 0 && rental.money.refunded == 0, "an empty escrow"),
+            (played.quote.term.lengthS > 0 && rental.money.paid > 0, "a term"),
+        ] {
+            if holds {
+                seen.push(what.to_owned());
+            }
+        }
+    }
+    seen
 }
 
 fn runner(cases: u32, shrinks: u32) -> TestRunner {
@@ -448,9 +485,29 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 #[test]
 fn every_invariant_holds_in_any_order_of_valid_and_invalid_calls() {
-    let result = runner(120, 300).run(&steps(), |steps| run(&steps));
+    let met: RefCell<BTreeSet<String>> = RefCell::default();
+    let result = runner(200, 300).run(&steps(), |steps| {
+        met.borrow_mut().extend(seen(&run(&steps)?));
+        Ok(())
+    });
     if let Err(error) = result {
         panic!("{error}");
+    }
+    // A play that never gets anywhere would show nothing.
+    let met = met.into_inner();
+    let reasons = REASONS[1..].iter().map(|reason| format!("{reason:?}"));
+    let events = [
+        "a claim",
+        "a keep",
+        "an extension",
+        "a used fund",
+        "a forfeit",
+        "a final receipt",
+        "an empty escrow",
+        "a term",
+    ];
+    for what in reasons.chain(events.map(str::to_owned)) {
+        assert!(met.contains(&what), "no play met {what}: {met:?}");
     }
 }
 
@@ -470,7 +527,8 @@ fn broken_variants_of_the_rules_are_noticed() {
         (Flaw::FundVanishes, &["I-1"]),
     ];
     for (flaw, rules) in flaws {
-        let result = flaw::with(Some(flaw), || runner(400, 0).run(&steps(), |steps| run(&steps)));
+        let result =
+            flaw::with(Some(flaw), || runner(400, 0).run(&steps(), |steps| run(&steps).map(drop)));
         match result {
             Err(TestError::Fail(reason, _)) => {
                 let named = rules.iter().any(|rule| reason.message().contains(rule));

@@ -194,7 +194,11 @@ impl DockerEngine {
 
 /// `/tmp`, and each volume that the image declares, which else would be unbounded disk.
 fn tmpfs(workload: &Workload, image: &ImageConfig) -> HashMap<String, String> {
-    let options = format!("rw,exec,nosuid,nodev,size={},mode=1777", workload.tmp_bytes);
+    // The runtime gives it the mode that the image's folder has, so the task's user must own it.
+    let options = format!(
+        "rw,exec,nosuid,nodev,size={},mode=1777,uid={},gid={}",
+        workload.tmp_bytes, workload.user.uid, workload.user.gid
+    );
     let bound: BTreeSet<&str> = workload.mounts.iter().map(|m| m.target.as_str()).collect();
     let declared = image.volumes.iter().flatten().map(String::as_str);
     std::iter::once("/tmp")

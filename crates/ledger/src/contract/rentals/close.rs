@@ -117,7 +117,8 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
             }
             Reason::HostStop => ("the operator", by_operator, "any time", true),
             Reason::HostFault => {
-                let unanswered = self.is_unanswered(&shown.call);
+                // Who has signed the final receipt has nothing left to answer.
+                let unanswered = self.is_unanswered(&shown.call) && !shown.best.isFinal;
                 ("anyone", true, "after the client's unanswered call", unanswered)
             }
             Reason::None | Reason::__Invalid => ("nobody", false, "", false),

@@ -46,7 +46,7 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
         let client = loaded.rental.shown.client;
         self.book.move_total(|totals| &mut totals.escrows, Amount::ZERO, refund)?;
         self.book.credit(client, refund)?;
-        self.to_pool(Amount::from_atto(unused))?;
+        self.give_unused(Amount::from_atto(unused))?;
         self.release_bond(loaded.quote.machine, bond, end.forfeited)?;
         self.store(&loaded)?;
         self.give_forfeit(&loaded, end.forfeited)?;
@@ -68,7 +68,7 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
     }
 
     /// Moves a successor's unused fund from the escrows to the pool.
-    fn to_pool(&mut self, unused: Amount) -> Result<(), StateError> {
+    fn give_unused(&mut self, unused: Amount) -> Result<(), StateError> {
         self.book.move_total(|totals| &mut totals.escrows, Amount::ZERO, unused)?;
         if flaw::is(Flaw::FundVanishes) {
             return Ok(());

@@ -177,10 +177,8 @@ fn ended(played: &Played, rental: &IRentals::Rental) -> Result<(), TestCaseError
     let mut active_s = best.activeS;
     match rental.reason {
         Reason::GateFailed => active_s = 0,
-        Reason::NotStarted => {
-            if times.readyAt > 0 {
-                active_s = active_s.max(rental.caps.activeS.min(60));
-            }
+        Reason::NotStarted if times.readyAt > 0 => {
+            active_s = active_s.max(rental.caps.activeS.min(60));
         }
         Reason::HostStop | Reason::HostFault => active_s = durable(played, rental),
         _ if rental.claim.made && !best.isFinal => {

@@ -1,0 +1,17 @@
+//! The engine against a real Docker engine: hardened runs, limits, logs, save and reset, networks.
+//!
+//! Needs a Docker engine (`DOCKER_HOST`, else the default socket), root, and the Debian packages
+//! busybox-static, e2fsprogs, mount, nftables, iproute2, docker-registry and docker.io; what is
+//! missing fails the test that needs it, by name. Each test has a machine of its own and removes
+//! all that carries its label, even when it fails.
+
+#[path = "engine_lab/containers.rs"]
+mod containers;
+#[path = "engine_lab/laboratory.rs"]
+mod laboratory;
+#[path = "engine_lab/networks.rs"]
+mod networks;
+#[path = "engine_lab/outages.rs"]
+mod outages;
+#[path = "engine_lab/states.rs"]
+mod states;
