@@ -137,16 +137,22 @@ impl OwnEngine {
         std::fs::write(at("none.json"), "{}").expect("a configuration");
         for _ in 0..3 {
             let log = std::fs::File::create(self.folder.join("log")).expect("a log");
-            // Without iptables and bridge it leaves the network of other engines alone.
-            let child = Command::new("dockerd")
-                .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+            // In a network of its own: an engine without a bridge removes another one's docker0.
+            let child = Command::new("unshare")
+                .args([
+                    "--net",
+                    "dockerd",
+                    "--iptables=false",
+                    "--ip6tables=false",
+                    "--bridge=none",
+                ])
                 .args(["--config-file", &at("none.json"), "-H", &self.host()])
                 .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
                 .args(["--pidfile", &at("pid")])
                 .stdout(Stdio::null())
                 .stderr(log)
                 .spawn()
-                .expect("dockerd; install the package docker.io");
+                .expect("unshare; install the package util-linux");
             self.child = Some(child);
             let engine = engine_at(&self.host(), &self.folder);
             for _ in 0..300 {
