@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::Address;
 use anyhow::Context;
-use pouw_agent::AgentHandle;
 use pouw_data::S3Credentials;
 use pouw_data::store::{self, Store};
 use pouw_types::Network;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::folder::Folder;
 use crate::cli::DevnetArgs;
 use crate::config::{AccountSource, Profile, S3Profile};
-use crate::host::Setup;
+use crate::host::{Host, Setup};
 use crate::node::{Node, NodeOptions};
 use crate::session::devnet_key;
 
@@ -38,7 +37,7 @@ pub struct Devnet {
     /// Where the store answers.
     pub s3: String,
     /// The host agent, unless it was left out or this machine can't be offered.
-    pub host: Option<AgentHandle>,
+    pub host: Option<Host>,
     /// Why this machine isn't offered.
     pub no_host: Option<String>,
     /// Where the host is paid.
@@ -146,7 +145,7 @@ async fn start_host(
     asked: SocketAddr,
     node: &str,
     payout: Address,
-) -> anyhow::Result<AgentHandle> {
+) -> anyhow::Result<Host> {
     let setup = Setup::open(&folder.join("host"))?;
     // The port is chosen and kept here; the agent binds it again at once.
     let listen = folder.listen("host", asked)?.local_addr()?;

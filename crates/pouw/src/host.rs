@@ -2,8 +2,10 @@
 
 mod contract;
 mod cosigner;
+mod running;
 mod setup;
 
 pub use contract::NodeContract;
 pub use cosigner::NodeSigner;
+pub use running::Host;
 pub use setup::Setup;

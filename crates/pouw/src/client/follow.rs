@@ -153,7 +153,7 @@ pub async fn follow(
     mut on_event: impl FnMut(&Event),
 ) -> Result<End, ClientError> {
     let mut seen = 0;
-    let mut end = None;
+    let mut stored = false;
     loop {
         let mut lost = None;
         match door.events(rental, seen).await {
@@ -164,26 +164,25 @@ pub async fn follow(
                         Ok(event) => {
                             seen = event.id.max(seen);
                             on_event(&event);
-                            match event.kind {
-                                EventKind::Ended { end: why } => end = Some(why),
-                                EventKind::Step { step } if step >= RESULTS_STORED => {
-                                    if let Some(end) = end {
-                                        return Ok(end);
-                                    }
-                                }
-                                _ => {}
-                            }
+                            stored |= matches!(event.kind, EventKind::Step { step } if step >= RESULTS_STORED);
                         }
                         Err(error) => lost = Some(error),
+                    }
+                    if stored {
+                        break;
                     }
                 }
             }
             Err(error) => lost = Some(error),
         }
-        match (lost, end.take()) {
-            (None, Some(why)) => return Ok(why),
-            (Some(error), _) if !error.is_transient() => return Err(error),
-            (_, why) => end = why,
+        if let Some(error) = lost.filter(|error| !error.is_transient()) {
+            return Err(error);
+        }
+        if stored
+            && let Ok(status) = door.status(rental).await
+            && let Some(end) = status.end
+        {
+            return Ok(end);
         }
         tokio::time::sleep(RETRY).await;
     }

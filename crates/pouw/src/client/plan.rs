@@ -135,6 +135,8 @@ async fn quote(
     let reply = door.quote(&request).await?;
     check_quote(task, offer, units, client, network, &reply, now_s).map_err(Refused)?;
     let whole = reply.max_price.checked_add(reply.max_fees)?;
+    // The ledger asks for a day of storage whatever the task's own limit.
+    let whole = whole.max(reply.min_deposit);
     let deposit = task.limits.cost.map_or(whole, |limit| limit.min(whole));
     if deposit < reply.min_deposit {
         return Err(Refused(format!(

@@ -8,10 +8,10 @@ use alloy_primitives::Address;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context;
 use pouw_agent::engine::{DockerConfig, DockerEngine, Engine, EngineInfo};
-use pouw_agent::{Agent, AgentHandle, HostConfig, Outside, Tuning};
+use pouw_agent::{Agent, HostConfig, Outside, Tuning};
 use pouw_types::{Amount, Floor, MachineId, Network, Resources};
 
-use super::{NodeContract, NodeSigner};
+use super::{Host, NodeContract, NodeSigner};
 use crate::client::rpc::Rpc;
 use crate::client::sender::Sender;
 
@@ -97,7 +97,7 @@ impl Setup {
         })
     }
 
-    /// Starts the agent: it follows the node at `node` and sends as `operator`.
+    /// Starts the agent: it follows the node at `node`, is on its board, and sends as `operator`.
     ///
     /// # Errors
     /// What the agent says.
@@ -107,11 +107,12 @@ impl Setup {
         network: &'static Network,
         node: &str,
         operator: PrivateKeySigner,
-    ) -> anyhow::Result<AgentHandle> {
+    ) -> anyhow::Result<Host> {
         let operator = Sender::new(operator, network.chain_id);
         let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
         let engine = Arc::clone(&self.engine) as Arc<dyn Engine>;
         let outside = Outside::new(engine, contract, Arc::new(NodeSigner::new(node)))?;
-        Ok(Agent::start(config, network, self.key.clone(), outside, &self.data).await?)
+        let agent = Agent::start(config, network, self.key.clone(), outside, &self.data).await?;
+        Ok(Host::announce(agent, node))
     }
 }
