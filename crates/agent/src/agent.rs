@@ -244,6 +244,17 @@ impl AgentHandle {
         rentals.iter().map(|rental| self.shared.status(rental)).collect()
     }
 
+    /// Gives a rental its task, as the door does after checking who asks.
+    #[cfg(test)]
+    pub(crate) fn hand_over(
+        &self,
+        id: RentalId,
+        request: &crate::door::TaskRequest,
+    ) -> Result<(), String> {
+        let rental = self.shared.rental(id).ok_or("no such rental")?;
+        server::accept(&self.shared, &rental, request)
+    }
+
     /// Stops the agent where it stands: rentals go on when it is started again.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -367,7 +378,7 @@ async fn follow(shared: &Arc<Shared>, rentals: &mut JoinSet<()>) {
             }
             Err(error) => {
                 shared.set_problem(Some(error.to_string()));
-                tokio::time::sleep(RETRY).await;
+                crate::time::sleep(RETRY).await;
             }
         }
         while rentals.try_join_next().is_some() {}
