@@ -201,7 +201,9 @@ impl Agent {
             problem: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
-        let main = tokio::spawn(main(Arc::clone(&shared), listener, stopped));
+        let mut rentals = JoinSet::new();
+        adopt(&shared, &mut rentals);
+        let main = tokio::spawn(main(Arc::clone(&shared), rentals, listener, stopped));
         Ok(AgentHandle { shared, address, stop, main })
     }
 }
@@ -318,11 +320,10 @@ impl Shared {
 
 async fn main(
     shared: Arc<Shared>,
+    mut rentals: JoinSet<()>,
     listener: tokio::net::TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut rentals = JoinSet::new();
-    adopt(&shared, &mut rentals);
     let work = async {
         tokio::join!(server::serve(&shared, listener), follow(&shared, &mut rentals));
     };
