@@ -201,7 +201,9 @@ impl Agent {
             problem: Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
-        let main = tokio::spawn(main(Arc::clone(&shared), listener, stopped));
+        let mut rentals = JoinSet::new();
+        adopt(&shared, &mut rentals);
+        let main = tokio::spawn(main(Arc::clone(&shared), rentals, listener, stopped));
         Ok(AgentHandle { shared, address, stop, main })
     }
 }
@@ -242,6 +244,17 @@ impl AgentHandle {
     pub fn rentals(&self) -> Vec<RentalStatus> {
         let rentals: Vec<_> = self.shared.lock_rentals().values().cloned().collect();
         rentals.iter().map(|rental| self.shared.status(rental)).collect()
+    }
+
+    /// Gives a rental its task, as the door does after checking who asks.
+    #[cfg(test)]
+    pub(crate) fn hand_over(
+        &self,
+        id: RentalId,
+        request: &crate::door::TaskRequest,
+    ) -> Result<(), String> {
+        let rental = self.shared.rental(id).ok_or("no such rental")?;
+        server::accept(&self.shared, &rental, request)
     }
 
     /// Stops the agent where it stands: rentals go on when it is started again.
@@ -307,11 +320,10 @@ impl Shared {
 
 async fn main(
     shared: Arc<Shared>,
+    mut rentals: JoinSet<()>,
     listener: tokio::net::TcpListener,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let mut rentals = JoinSet::new();
-    adopt(&shared, &mut rentals);
     let work = async {
         tokio::join!(server::serve(&shared, listener), follow(&shared, &mut rentals));
     };
@@ -367,7 +379,7 @@ async fn follow(shared: &Arc<Shared>, rentals: &mut JoinSet<()>) {
             }
             Err(error) => {
                 shared.set_problem(Some(error.to_string()));
-                tokio::time::sleep(RETRY).await;
+                crate::time::sleep(RETRY).await;
             }
         }
         while rentals.try_join_next().is_some() {}

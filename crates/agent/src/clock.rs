@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant;
+use crate::time::Instant;
 
 /// Where the agent takes its time from; tests put their own in.
 pub trait Clock: Send + Sync + 'static {

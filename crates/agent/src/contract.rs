@@ -244,7 +244,7 @@ pub trait Contract: Send + Sync + 'static {
     /// [`ContractError::Unreachable`].
     async fn next_head(&self, seen: B256) -> Result<Head, ContractError> {
         for _ in 0..3 {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            crate::time::sleep(std::time::Duration::from_secs(1)).await;
             let head = self.head().await?;
             if head.hash != seen {
                 return Ok(head);

@@ -45,6 +45,9 @@ mod server;
 pub mod signer;
 pub mod step;
 mod tasklog;
+#[cfg(test)]
+mod tests;
+mod time;
 mod watcher;
 mod wire;
 

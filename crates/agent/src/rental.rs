@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::time::Instant;
 use pouw_types::RentalId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::actions;
 use crate::context::Context;
@@ -207,7 +207,7 @@ pub async fn drive(context: Arc<Context>, rental: Arc<Rental>, chain: watch::Rec
             Some((action, outcome, last)) = inbox.recv() => shell.take(action, outcome, last),
             () = rental.wake.notified() => {}
             changed = shell.chain.changed() => if changed.is_err() { break },
-            () = tokio::time::sleep(sleep) => {}
+            () = crate::time::sleep(sleep) => {}
         }
     }
 }

@@ -225,17 +225,25 @@ async fn put_task(
         let hint = "open another rental";
         return Err(Refusal::new(StatusCode::CONFLICT, "too-late", text, hint));
     }
-    let context = &shared.context;
-    context.journal.store_task(rental.id, &request).map_err(Refusal::internal)?;
-    let parts_total = request.task.parts.as_ref().map(|parts| u64::from(parts.count));
-    rental
-        .update(context, |record| {
-            record.has_task = true;
-            record.parts_total = parts_total;
-        })
-        .map_err(Refusal::internal)?;
-    rental.wake();
+    accept(&shared, &rental, &request).map_err(Refusal::internal)?;
     Ok(Json(shared.status(&rental)))
+}
+
+/// Writes a checked task down and lets its rental go on.
+pub(crate) fn accept(
+    shared: &Shared,
+    rental: &Rental,
+    request: &TaskRequest,
+) -> Result<(), String> {
+    let context = &shared.context;
+    context.journal.store_task(rental.id, request).map_err(|error| error.to_string())?;
+    let parts_total = request.task.parts.as_ref().map(|parts| u64::from(parts.count));
+    rental.update(context, |record| {
+        record.has_task = true;
+        record.parts_total = parts_total;
+    })?;
+    rental.wake();
+    Ok(())
 }
 
 fn check_task(request: &TaskRequest, expected: SpecHash) -> Reply<()> {

@@ -145,7 +145,8 @@ impl Work {
         }
         let started = Instant::now();
         let template = self.chain.template(self.options.payout)?;
-        if self.rest(started) {
+        // A full block takes long to put together; mining must not stop for all of that.
+        if self.rest(started.elapsed().min(RENEW / 20)) {
             return Ok(true);
         }
         self.solve(&template, started)
@@ -155,21 +156,22 @@ impl Work {
         while started.elapsed() < RENEW && self.chain.head().id == template.parent() {
             let began = Instant::now();
             self.nonce = self.nonce.wrapping_add(U256::from(1));
-            if let Some(block) = template.try_nonce(&self.solver, B256::from(self.nonce)) {
+            let found = template.try_nonce(&self.solver, B256::from(self.nonce));
+            let worked = began.elapsed();
+            if let Some(block) = found {
                 self.chain.import_block(block)?;
-                return Ok(self.rest(began));
+                return Ok(self.rest(worked));
             }
-            if self.rest(began) {
+            if self.rest(worked) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Rests for as long as the duty asks after work since `began`; whether to stop.
-    fn rest(&self, began: Instant) -> bool {
+    /// Rests for as long as the duty asks after this much work; whether to stop.
+    fn rest(&self, worked: Duration) -> bool {
         let duty = self.options.duty_percent.clamp(1, 100);
-        let rest = began.elapsed() * (100 - duty) / duty;
-        self.stop.wait(rest.min(Duration::from_secs(1)))
+        self.stop.wait(worked * (100 - duty) / duty)
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn cosign(
     let kept = Box::new(proposal.clone());
     rental.update(context, |record| record.proposal = Some(*kept)).map_err(Trouble::host)?;
     let answer = context.signer.cosign(rental.id, signer, proposal);
-    Ok(match tokio::time::timeout(SIGNER_PATIENCE, answer).await {
+    Ok(match crate::time::timeout(SIGNER_PATIENCE, answer).await {
         Ok(Ok(signature)) if recover(digest, &signature) == Ok(signer) => {
             Outcome::Cosigned(signature)
         }
@@ -111,7 +111,7 @@ pub(super) async fn send(
     let kind = crate::door::EventKind::Transaction { call: call.name().to_owned(), hash };
     rental.emit(context, kind);
     let included = included(scene, &mut chain, hash, seen.head.height);
-    Ok(match tokio::time::timeout(INCLUSION_PATIENCE, included).await {
+    Ok(match crate::time::timeout(INCLUSION_PATIENCE, included).await {
         Ok(Some(Inclusion { succeeded: true, height, .. })) => {
             // Planning on an older view would send it again.
             watcher::reached(&mut chain, height).await;

@@ -73,7 +73,7 @@ async fn run_bench(
     let workload = sandbox::bench_workload(place, task, command.to_vec(), run)?;
     let created = engine.create(&workload).await?;
     engine.start(&created.id).await?;
-    let ended = tokio::time::timeout(MAX_BENCH, engine.wait(&created.id)).await;
+    let ended = crate::time::timeout(MAX_BENCH, engine.wait(&created.id)).await;
     let score = match &ended {
         Ok(Ok(exit)) if exit.code == 0 => read_score(scene, &created.id, task.use_case).await,
         // An image that can't run its own benchmark scores nothing on this machine.

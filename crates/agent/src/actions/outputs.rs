@@ -61,7 +61,7 @@ pub(super) async fn watch_parts(scene: Scene<'_>, report: &Report) -> Result<Out
     let scratch = scratch_of(scene, &request.task).await?;
     loop {
         upload_parts(scene, report, &request, &scratch).await?;
-        tokio::time::sleep(LOOK).await;
+        crate::time::sleep(LOOK).await;
     }
 }
 
@@ -122,7 +122,7 @@ async fn send_file(
 
 pub(super) async fn upload(scene: Scene<'_>, report: &Report) -> Result<Outcome, Trouble> {
     let limit = Duration::from_secs(scene.context.rules.tuning.upload_s.max(1));
-    match tokio::time::timeout(limit, upload_all(scene, report)).await {
+    match crate::time::timeout(limit, upload_all(scene, report)).await {
         Ok(done) => done,
         Err(_) => Err(Trouble::host("the upload took longer than the quote's free time for it")),
     }

@@ -64,7 +64,7 @@ pub(super) async fn provision(scene: Scene<'_>) -> Done {
     };
     let limit = Duration::from_secs(context.rules.tuning.preparation_s.max(1));
     let image =
-        tokio::time::timeout(limit, context.engine.pull(&reference, &progress)).await.map_err(
+        crate::time::timeout(limit, context.engine.pull(&reference, &progress)).await.map_err(
             |_| Trouble::client("the image took longer than the quote's free preparation"),
         )??;
     let network = match task.network {

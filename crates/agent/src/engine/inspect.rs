@@ -45,11 +45,19 @@ pub(crate) fn compare(
 struct Differences(Vec<Difference>);
 
 impl Differences {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is compared is made for the comparison"
+    )]
     fn add(&mut self, setting: &'static str, asked: impl ToString, found: impl ToString) {
         let (asked, found) = (asked.to_string(), found.to_string());
         self.0.push(Difference { setting, asked, found });
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is compared is made for the comparison"
+    )]
     fn same<T: PartialEq + core::fmt::Debug>(&mut self, setting: &'static str, asked: T, found: T) {
         if asked != found {
             self.add(setting, format!("{asked:?}"), format!("{found:?}"));
@@ -261,4 +269,75 @@ impl Differences {
 
 fn sorted(map: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {
     map.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostConfig {
+        let paths = |path: &str| Some(vec![path.to_owned()]);
+        HostConfig {
+            nano_cpus: Some(500_000_000),
+            memory: Some(1 << 26),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            readonly_rootfs: Some(true),
+            runtime: Some("runc".to_owned()),
+            ipc_mode: Some("private".to_owned()),
+            network_mode: Some("none".to_owned()),
+            masked_paths: paths("/proc/kcore"),
+            readonly_paths: paths("/proc/sys"),
+            ..HostConfig::default()
+        }
+    }
+
+    /// The settings in which a container with this host configuration differs.
+    fn check(change: impl Fn(&mut HostConfig), settings: &[&str]) {
+        let asked =
+            ContainerCreateBody { host_config: Some(host()), ..ContainerCreateBody::default() };
+        let mut made = host();
+        change(&mut made);
+        let network = bollard::models::EndpointSettings::default();
+        let found = ContainerInspectResponse {
+            image: Some("sha256:1".to_owned()),
+            host_config: Some(made),
+            config: Some(ContainerConfig {
+                healthcheck: Some(bollard::models::HealthConfig {
+                    test: Some(vec!["NONE".to_owned()]),
+                    ..bollard::models::HealthConfig::default()
+                }),
+                ..ContainerConfig::default()
+            }),
+            network_settings: Some(bollard::models::NetworkSettings {
+                networks: Some(HashMap::from([("none".to_owned(), network)])),
+                ..bollard::models::NetworkSettings::default()
+            }),
+            ..ContainerInspectResponse::default()
+        };
+        let differences = compare(&asked, "sha256:1", &ImageConfig::default(), &found);
+        let found: Vec<&str> = differences.iter().map(|found| found.setting).collect();
+        assert_eq!(found, settings);
+    }
+
+    #[test]
+    fn a_container_as_asked_for_has_no_difference() {
+        check(|_| {}, &[]);
+    }
+
+    #[test]
+    fn every_weakened_setting_is_found() {
+        check(|host| host.runtime = Some("crun".to_owned()), &["Runtime"]);
+        check(|host| host.memory = None, &["Memory"]);
+        check(|host| host.nano_cpus = Some(1_000_000_000), &["NanoCpus"]);
+        check(|host| host.cap_drop = None, &["CapDrop"]);
+        check(|host| host.cap_add = Some(vec!["SYS_ADMIN".to_owned()]), &["CapAdd"]);
+        check(|host| host.privileged = Some(true), &["Privileged"]);
+        check(|host| host.readonly_rootfs = Some(false), &["ReadonlyRootfs"]);
+        check(|host| host.pid_mode = Some("host".to_owned()), &["PidMode"]);
+        check(|host| host.network_mode = Some("host".to_owned()), &["NetworkMode"]);
+        check(|host| host.masked_paths = Some(Vec::new()), &["MaskedPaths"]);
+        check(|host| host.binds = Some(vec!["/:/host".to_owned()]), &["Binds"]);
+        let unconfined = || Some(vec!["seccomp=unconfined".to_owned()]);
+        check(|host| host.security_opt = unconfined(), &["SecurityOpt"]);
+    }
 }

@@ -1,0 +1,8 @@
+//! Whole rentals against an engine, a chain and a signer in memory, in virtual time.
+
+mod crash;
+mod door;
+mod faults;
+mod life;
+pub(crate) mod time;
+mod world;
