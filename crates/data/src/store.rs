@@ -186,3 +186,72 @@ impl Drop for Pinned {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::{Checksums, Facts, ObjectRecord, Piece};
+
+    fn record(blob: BlobId) -> ObjectRecord {
+        ObjectRecord {
+            size: 1,
+            etag: "e".into(),
+            modified_ms: 0,
+            pieces: vec![Piece { blob, size: 1 }],
+            blake3: None,
+            checksums: Checksums::default(),
+            facts: Facts::default(),
+        }
+    }
+
+    fn store(dir: &Path) -> Store {
+        let store = Store::open(dir, vec![S3Credentials::generate()]).unwrap();
+        store.ensure_bucket("data").unwrap();
+        store
+    }
+
+    #[test]
+    fn d_5_a_read_keeps_its_content_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = store(dir.path()).inner;
+        let blob = BlobId::random();
+        drop(inner.blobs.create(blob).unwrap());
+        inner.index.put("data", "k", &record(blob), |_| true).unwrap();
+        let look_up = |index: &Index| index.object("data", "k");
+        let blobs_of = |found: &Option<ObjectRecord>| found.as_ref().unwrap().blobs();
+        let (_, first) = inner.pin(look_up, blobs_of).unwrap();
+        let (_, second) = inner.pin(look_up, blobs_of).unwrap();
+        inner.discard(inner.index.delete("data", &["k".into()]).unwrap());
+        drop(first);
+        assert!(inner.blobs.read(blob).is_ok(), "one reader is left");
+        drop(second);
+        assert!(inner.blobs.read(blob).is_err(), "the last reader takes it along");
+        assert!(inner.pins().is_empty());
+    }
+
+    #[test]
+    fn opening_removes_what_no_record_names_and_keeps_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, stray) = (BlobId::random(), BlobId::random());
+        {
+            let inner = store(dir.path()).inner;
+            drop(inner.blobs.create(kept).unwrap());
+            drop(inner.blobs.create(stray).unwrap());
+            inner.index.put("data", "k", &record(kept), |_| true).unwrap();
+        }
+        let inner = store(dir.path()).inner;
+        assert!(inner.blobs.read(kept).is_ok());
+        assert!(inner.blobs.read(stray).is_err());
+    }
+
+    #[test]
+    fn a_store_is_opened_once_and_by_somebody() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = store(dir.path());
+        let second = Store::open(dir.path(), vec![S3Credentials::generate()]);
+        assert!(matches!(second, Err(OpenError::Index { .. })));
+        assert!(matches!(Store::open(dir.path(), vec![]), Err(OpenError::NoCredentials)));
+        assert!(held.ensure_bucket("No Bucket").is_err());
+        assert!(!format!("{held:?}").contains(held.inner.credentials[0].expose_secret()));
+    }
+}

@@ -29,6 +29,10 @@ const MAX_PUT_BYTES: u64 = 5 << 30;
 /// The longest silence of a client in the middle of a body.
 const SILENCE: Duration = Duration::from_secs(60);
 
+/// How much of a refused body is still read, and for how long.
+const DRAIN_BYTES: u64 = 64 << 20;
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
 /// What a body came to.
 pub(super) struct Ingested {
     pub(super) pending: Pending,
@@ -79,15 +83,28 @@ pub(super) async fn ingest(
     checksum: ChecksumHasher,
 ) -> S3Result<Ingested> {
     let length = length.map(u64::try_from).transpose().map_err(|_| s3_error!(InvalidArgument))?;
-    if length.is_some_and(|length| length > MAX_PUT_BYTES) {
+    let mut source = Source { body, received: 0, length };
+    let outcome = take(store, &mut source, checksum).await;
+    if outcome.is_err() {
+        source.drain().await;
+    }
+    outcome
+}
+
+async fn take(
+    store: &Arc<Inner>,
+    source: &mut Source,
+    checksum: ChecksumHasher,
+) -> S3Result<Ingested> {
+    let expected = source.length.unwrap_or(0);
+    if expected > MAX_PUT_BYTES {
         return Err(s3_error!(EntityTooLarge));
     }
     let _turn = store.writes.acquire().await.map_err(S3Error::internal_error)?;
     let room = store.blobs.room().map_err(failed)?;
-    if room < length.unwrap_or(0).max(1) {
+    if room < expected.max(1) {
         return Err(no_room());
     }
-    let mut source = Source { body, received: 0, length };
     let first = source.batch().await?;
     let id = BlobId::random();
     let file = store.blobs.create(id).map_err(failed)?;
@@ -95,7 +112,7 @@ pub(super) async fn ingest(
     let digests = if source.body.is_none() {
         blocking(move || at_once(file, &first, checksum)).await?
     } else {
-        beside(file, first, &mut source, checksum).await?
+        beside(file, first, source, checksum).await?
     };
     source.check()?;
     let naming = Arc::clone(store);
@@ -138,6 +155,20 @@ impl Source {
             return Err(s3_error!(EntityTooLarge));
         }
         Ok(batch)
+    }
+
+    /// Reads on for a while after a refusal: a client that is still sending would not see it.
+    async fn drain(&mut self) {
+        let Some(body) = &mut self.body else { return };
+        let mut left = DRAIN_BYTES;
+        let reading = async {
+            while left > 0
+                && let Some(Ok(chunk)) = body.next().await
+            {
+                left = left.saturating_sub(chunk.len() as u64);
+            }
+        };
+        drop(tokio::time::timeout(DRAIN_TIME, reading).await);
     }
 
     fn check(&self) -> S3Result<()> {

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, HttpResponse};
+use s3s::{Body, HttpError, HttpResponse, S3Error, S3ErrorCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -140,15 +140,18 @@ async fn answer(
 ) -> Result<HttpResponse, Infallible> {
     let head = request.method() == Method::HEAD;
     let id = format!("{:016X}", rand::random::<u64>());
-    let mut response = match service.call(request.map(Body::from)).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::error!(?error, "a request could not be answered");
-            let mut response = HttpResponse::new(Body::empty());
-            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-            response
+    let called = match too_long(&request) {
+        Some(refusal) => {
+            refusal.to_http_response().map_err(|error| HttpError::new(Box::new(error)))
         }
+        None => service.call(request.map(Body::from)).await,
     };
+    let mut response = called.unwrap_or_else(|error| {
+        tracing::error!(?error, "a request could not be answered");
+        let mut response = HttpResponse::new(Body::empty());
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    });
     if response.status().is_client_error() || response.status().is_server_error() {
         explain(&mut response, &id, head);
     }
@@ -156,6 +159,13 @@ async fn answer(
         response.headers_mut().insert("x-amz-request-id", value);
     }
     Ok(response)
+}
+
+/// Refuses a document too long to be read, which every POST carries, before it is sent.
+fn too_long(request: &Request<Incoming>) -> Option<S3Error> {
+    let length = request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
+    let refused = request.method() == Method::POST && length > MAX_XML_BYTES as u64;
+    refused.then(|| S3ErrorCode::MaxMessageLengthExceeded.into())
 }
 
 /// Completes an error's document: its sentence, if it has none, and the request's id.

@@ -290,24 +290,27 @@ fn chosen(wanted: &[CompletedPart], have: &[(u16, PartRecord)]) -> S3Result<Vec<
     if wanted.is_empty() || wanted.len() > usize::from(MAX_PARTS) {
         return Err(s3_error!(MalformedXML));
     }
-    let mut parts: Vec<PartRecord> = Vec::with_capacity(wanted.len());
-    let mut before = 0;
-    for (place, part) in wanted.iter().enumerate() {
+    let mut numbers = Vec::with_capacity(wanted.len());
+    for part in wanted {
         let number = part_number(part.part_number.ok_or(S3ErrorCode::MalformedXML)?)?;
-        if number <= before {
+        if numbers.last().is_some_and(|before| number <= *before) {
             return Err(s3_error!(InvalidPartOrder));
         }
-        before = number;
+        numbers.push(number);
+    }
+    let mut parts: Vec<PartRecord> = Vec::with_capacity(wanted.len());
+    for (part, number) in wanted.iter().zip(numbers) {
         let at = have.binary_search_by_key(&number, |(number, _)| *number);
-        let (_, found) =
-            have.get(at.map_err(|_| S3ErrorCode::InvalidPart)?).ok_or(S3ErrorCode::InvalidPart)?;
+        let found = at.ok().and_then(|at| have.get(at)).map(|(_, record)| record);
+        let found = found.ok_or(S3ErrorCode::InvalidPart)?;
         if part.e_tag.as_ref().is_some_and(|etag| etag.value() != found.md5) {
             return Err(s3_error!(InvalidPart));
         }
-        if place + 1 < wanted.len() && found.piece.size < MIN_PART_BYTES {
-            return Err(s3_error!(EntityTooSmall));
-        }
         parts.push(found.clone());
+    }
+    let all_but_last = parts.len().saturating_sub(1);
+    if parts.iter().take(all_but_last).any(|part| part.piece.size < MIN_PART_BYTES) {
+        return Err(s3_error!(EntityTooSmall));
     }
     Ok(parts)
 }

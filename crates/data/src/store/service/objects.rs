@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{
-    Checksum, ChecksumAlgorithm, ChecksumMode, CopyObjectInput, CopyObjectOutput, CopyObjectResult,
-    CopySource, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-    DeletedObject, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
-    Metadata, MetadataDirective, PutObjectInput, PutObjectOutput, Range,
+    Checksum, ChecksumMode, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+    DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject,
+    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Metadata,
+    MetadataDirective, PutObjectInput, PutObjectOutput, Range,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
@@ -54,7 +54,7 @@ macro_rules! announced {
                 checksum_sha256: $input.checksum_sha256.clone(),
                 ..Default::default()
             },
-            algorithm: $input.checksum_algorithm.clone(),
+            algorithms: $crate::store::service::objects::named_algorithms(&$req.headers),
             trailing: $req.trailing_headers.clone(),
         }
     };
@@ -64,17 +64,29 @@ pub(super) use announced;
 pub(super) struct Announced {
     pub(super) md5: Option<String>,
     pub(super) given: Checksum,
-    pub(super) algorithm: Option<ChecksumAlgorithm>,
+    pub(super) algorithms: Vec<String>,
     pub(super) trailing: Option<TrailingHeaders>,
+}
+
+/// The digests that headers name without giving them: for the answer, or behind the body.
+pub(super) fn named_algorithms(headers: &http::HeaderMap) -> Vec<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let trailers = text("x-amz-trailer").unwrap_or_default().split(',');
+    let trailers = trailers
+        .filter_map(|name| name.trim().strip_prefix("x-amz-checksum-"))
+        .map(str::to_ascii_uppercase);
+    let named = ["x-amz-sdk-checksum-algorithm", "x-amz-checksum-algorithm"];
+    let named = named.into_iter().filter_map(text).map(str::to_ascii_uppercase);
+    trailers.chain(named).collect()
 }
 
 impl Announced {
     /// What must be computed to check it.
     pub(super) fn hasher(&self) -> S3Result<ChecksumHasher> {
-        let named = self.algorithm.as_ref().map(ChecksumAlgorithm::as_str);
-        let wants = |given: &Option<String>, name: &str| given.is_some() || named == Some(name);
+        let named = |name: &str| self.algorithms.iter().any(|named| named == name);
+        let wants = |given: &Option<String>, name: &str| given.is_some() || named(name);
         let known = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
-        if named.is_some_and(|named| !known.contains(&named)) {
+        if self.algorithms.iter().any(|named| !known.contains(&named.as_str())) {
             return Err(s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported."));
         }
         let mut hasher = ChecksumHasher::default();
