@@ -1,4 +1,5 @@
 //! The store's process is killed with -9 in the middle of puts.
+#![cfg(test)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,5 @@
 //! Lab: the store on a disk that fills up. Needs root, to mount a small tmpfs.
+#![cfg(test)]
 
 use std::path::Path;
 use std::process::Command;

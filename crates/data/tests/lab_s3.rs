@@ -1,6 +1,7 @@
 //! Lab: the unmodified `aws` and `rclone` commands against the store.
 //!
 //! They are found on `PATH`, or named by `POUW_AWS` and `POUW_RCLONE`.
+#![cfg(test)]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -81,7 +81,7 @@ impl Problems {
     pub const MAX: usize = 100;
 
     pub(crate) fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
-        problems.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        problems.sort_by_key(|a| (a.line, a.column));
         problems.dedup();
         problems.truncate(Self::MAX);
         let lines: Vec<&str> = text.lines().collect();

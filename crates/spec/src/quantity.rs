@@ -118,10 +118,9 @@ pub fn seconds(text: &str) -> Result<u64, QuantityError> {
             let meant = unit.chars().next().map(|c| c.to_ascii_lowercase());
             let meant = match meant {
                 None => Some("s"),
-                Some(first) => TIME_UNITS
-                    .iter()
-                    .map(|(name, _)| *name)
-                    .find(|name| name.chars().next() == Some(first)),
+                Some(first) => {
+                    TIME_UNITS.iter().map(|(name, _)| *name).find(|name| name.starts_with(first))
+                }
             };
             let plain = rest == text && next.is_empty() && !number.is_empty();
             let nearest = meant.filter(|_| plain).map(|unit| format!("{number}{unit}"));

@@ -145,7 +145,12 @@ pub(crate) fn parse(text: &str) -> Result<Node, TreeError> {
             }
             Event::StreamEnd => break,
             Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
-            event => builder.event(event, place)?,
+            event @ (Event::Alias(_)
+            | Event::Scalar(..)
+            | Event::SequenceStart(..)
+            | Event::SequenceEnd
+            | Event::MappingStart(..)
+            | Event::MappingEnd) => builder.event(event, place)?,
         }
     }
     builder.root.map_or_else(|| error(start, "the file is empty: write a task"), Ok)
@@ -153,13 +158,11 @@ pub(crate) fn parse(text: &str) -> Result<Node, TreeError> {
 
 impl Builder {
     fn event(&mut self, event: Event<'_>, place: Place) -> Result<(), TreeError> {
-        let tag = match &event {
-            Event::Scalar(_, _, _, tag)
-            | Event::SequenceStart(_, tag)
-            | Event::MappingStart(_, tag) => tag.is_some(),
-            _ => false,
-        };
-        if tag {
+        if let Event::Scalar(_, _, _, tag)
+        | Event::SequenceStart(_, tag)
+        | Event::MappingStart(_, tag) = &event
+            && tag.is_some()
+        {
             return error(place, "a YAML tag: tags are not used, leave it out");
         }
         match event {

@@ -215,7 +215,7 @@ async fn beside(
     let (to_disk, disk_inbox) = mpsc::channel(QUEUE);
     let (to_md5, md5_inbox) = mpsc::channel(QUEUE);
     let (to_rest, rest_inbox) = mpsc::channel(QUEUE);
-    let disk = tokio::task::spawn_blocking(move || write(file, disk_inbox));
+    let disk = tokio::task::spawn_blocking(move || write(&file, disk_inbox));
     let md5 = tokio::task::spawn_blocking(move || digest_md5(md5_inbox));
     let rest = tokio::task::spawn_blocking(move || digest_rest(rest_inbox, checksum));
     let mut batch: Batch = Arc::new(first);
@@ -245,13 +245,13 @@ async fn beside(
     Ok(Digests { md5: md5.map_err(S3Error::internal_error)?, blake3, checksum })
 }
 
-fn write(file: File, mut inbox: mpsc::Receiver<Batch>) -> io::Result<()> {
+fn write(file: &File, mut inbox: mpsc::Receiver<Batch>) -> io::Result<()> {
     std::thread::scope(|scope| {
         let (flush, orders) = std::sync::mpsc::sync_channel::<()>(1);
-        let flushed = &file;
+        let flushed = file;
         let mut flusher = None;
         let mut unflushed = 0_u64;
-        let mut writer = &file;
+        let mut writer = file;
         let mut orders = Some(orders);
         while let Some(batch) = inbox.blocking_recv() {
             for chunk in batch.iter() {

@@ -32,14 +32,14 @@ pub(super) struct Page<T> {
     pub(super) truncated: bool,
 }
 
+/// Gives the first key at or after its argument, with what is stored there.
+pub(super) type Seek<'a, T, E> = dyn FnMut(&str) -> Result<Option<(String, T)>, E> + 'a;
+
 /// Lists by `seek`, which gives the first key at or after its argument.
 ///
 /// A common prefix counts as one line, sorts by its own text, and costs one seek however many
 /// keys it stands for.
-pub(super) fn page<T, E>(
-    query: &Query<'_>,
-    seek: &mut dyn FnMut(&str) -> Result<Option<(String, T)>, E>,
-) -> Result<Page<T>, E> {
+pub(super) fn page<T, E>(query: &Query<'_>, seek: &mut Seek<'_, T, E>) -> Result<Page<T>, E> {
     let mut items = Vec::new();
     let mut from = query.prefix.to_owned();
     if query.after >= query.prefix {

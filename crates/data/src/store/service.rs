@@ -82,7 +82,7 @@ impl S3 for Store {
         if !self.on_disk(move |store| store.index.create_bucket(&bucket)).await? {
             return Err(s3_error!(BucketAlreadyOwnedByYou));
         }
-        Ok(S3Response::new(CreateBucketOutput { location: Some(location), ..Default::default() }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
     }
 
     async fn delete_bucket(

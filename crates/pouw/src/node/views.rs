@@ -131,6 +131,7 @@ pub(super) fn store(error: StoreError) -> BackendError {
     read(ReadError::Store(error))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err, which gives the error away")]
 pub(super) fn read(error: ReadError) -> BackendError {
     match error {
         ReadError::NoHeight(height, _) => BackendError::NoBlock(height.to_string()),
