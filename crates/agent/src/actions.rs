@@ -18,7 +18,7 @@ use crate::watcher::Snapshot;
 
 /// Carries an action's outcomes to its rental's loop.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     action: Action,
     outcomes: mpsc::Sender<(Action, Outcome, bool)>,
 }
@@ -26,18 +26,21 @@ pub struct Report {
 impl Report {
     /// Of this action.
     #[must_use]
-    pub const fn new(action: Action, outcomes: mpsc::Sender<(Action, Outcome, bool)>) -> Self {
+    pub(crate) const fn new(
+        action: Action,
+        outcomes: mpsc::Sender<(Action, Outcome, bool)>,
+    ) -> Self {
         Self { action, outcomes }
     }
 
     /// Something on the way.
-    pub async fn also(&self, outcome: Outcome) {
+    pub(crate) async fn also(&self, outcome: Outcome) {
         // Nobody listens when the agent ends: the action is done again then.
         drop(self.outcomes.send((self.action, outcome, false)).await);
     }
 
     /// The last word.
-    pub async fn last(self, outcome: Outcome) {
+    pub(crate) async fn last(self, outcome: Outcome) {
         drop(self.outcomes.send((self.action, outcome, true)).await);
     }
 }
@@ -50,7 +53,7 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    const fn owner(&self) -> Owner {
+    const fn owner(self) -> Owner {
         Owner { machine: self.context.machine.id(), rental: self.rental.id }
     }
 }
@@ -60,12 +63,12 @@ impl Scene<'_> {
 struct Trouble(Failure, String);
 
 impl Trouble {
-    fn host(detail: impl ToString) -> Self {
-        Self(Failure::Host, detail.to_string())
+    fn host(detail: impl core::fmt::Display) -> Self {
+        Self(Failure::Host, format!("{detail}"))
     }
 
-    fn client(detail: impl ToString) -> Self {
-        Self(Failure::Client, detail.to_string())
+    fn client(detail: impl core::fmt::Display) -> Self {
+        Self(Failure::Client, format!("{detail}"))
     }
 }
 
@@ -95,7 +98,7 @@ fn in_full(error: &dyn core::error::Error) -> String {
 }
 
 /// Performs an action to its end.
-pub async fn perform(
+pub(crate) async fn perform(
     context: &Context,
     rental: &Rental,
     chain: watch::Receiver<Snapshot>,

@@ -16,7 +16,7 @@ use crate::selftest::SelfTest;
 use crate::signer::Signer;
 
 /// What all rentals of an agent share.
-pub struct Context {
+pub(crate) struct Context {
     /// The network.
     pub network: &'static Network,
     /// What holds for all rentals.

@@ -14,7 +14,7 @@ const PROGRESS_MS: u64 = 200;
 
 /// The events of one rental.
 #[derive(Debug)]
-pub struct EventLog {
+pub(crate) struct EventLog {
     ring: Mutex<VecDeque<Event>>,
     last: watch::Sender<u64>,
 }
@@ -27,7 +27,7 @@ impl Default for EventLog {
 
 impl EventLog {
     /// Adds an event; progress that came too fast is dropped unless it is the last of its thing.
-    pub fn push(&self, at_ms: u64, kind: EventKind) {
+    pub(crate) fn push(&self, at_ms: u64, kind: EventKind) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         if is_too_fast(&ring, at_ms, &kind) {
             return;
@@ -43,14 +43,14 @@ impl EventLog {
 
     /// At most `most` events after `id`, oldest first.
     #[must_use]
-    pub fn after(&self, id: u64, most: usize) -> Vec<Event> {
+    pub(crate) fn after(&self, id: u64, most: usize) -> Vec<Event> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.iter().filter(|event| event.id > id).take(most).cloned().collect()
     }
 
     /// Follows the id of the last event.
     #[must_use]
-    pub fn follow(&self) -> watch::Receiver<u64> {
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
     }
 }

@@ -32,7 +32,7 @@ const QUEUE: usize = 64;
 
 /// What can be seen of a rental from outside its loop.
 #[derive(Debug)]
-pub struct Rental {
+pub(crate) struct Rental {
     /// Which.
     pub id: RentalId,
     /// What happened.
@@ -48,7 +48,7 @@ pub struct Rental {
 impl Rental {
     /// From its journal entry.
     #[must_use]
-    pub fn new(record: Record, context: &Context) -> Self {
+    pub(crate) fn new(record: Record, context: &Context) -> Self {
         let folder = context.journal.folder(record.rental);
         Self {
             id: record.rental,
@@ -67,12 +67,12 @@ impl Rental {
 
     /// The record as it is now.
     #[must_use]
-    pub fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         self.lock().clone()
     }
 
     /// Uses the meter.
-    pub fn meter<T>(&self, with: impl FnOnce(&mut Meter) -> T) -> T {
+    pub(crate) fn meter<T>(&self, with: impl FnOnce(&mut Meter) -> T) -> T {
         with(&mut self.meter.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -85,7 +85,7 @@ impl Rental {
     }
 
     /// Makes the loop look again.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -93,7 +93,7 @@ impl Rental {
     ///
     /// # Errors
     /// The journal's, in words; the change is then undone.
-    pub fn update(
+    pub(crate) fn update(
         &self,
         context: &Context,
         change: impl FnOnce(&mut Record),
@@ -113,13 +113,13 @@ impl Rental {
     }
 
     /// Notes an event.
-    pub fn emit(&self, context: &Context, kind: EventKind) {
+    pub(crate) fn emit(&self, context: &Context, kind: EventKind) {
         self.events.push(context.clock.unix_ms(), kind);
     }
 
     /// Where it stands.
     #[must_use]
-    pub fn status(&self, context: &Context, chain: Option<&ChainView>) -> RentalStatus {
+    pub(crate) fn status(&self, context: &Context, chain: Option<&ChainView>) -> RentalStatus {
         let record = self.record();
         let observed = self.observed(context, chain.cloned());
         let paused = (record.step == Step::Run && record.started && record.end.is_none())
@@ -188,7 +188,11 @@ impl Drop for Shell {
 }
 
 /// Takes a rental from where its record stands to the end of its steps.
-pub async fn drive(context: Arc<Context>, rental: Arc<Rental>, chain: watch::Receiver<Snapshot>) {
+pub(crate) async fn drive(
+    context: Arc<Context>,
+    rental: Arc<Rental>,
+    chain: watch::Receiver<Snapshot>,
+) {
     let (outcomes, mut inbox) = mpsc::channel(QUEUE);
     let mut shell = Shell {
         context,
@@ -200,8 +204,7 @@ pub async fn drive(context: Arc<Context>, rental: Arc<Rental>, chain: watch::Rec
         shown: None,
     };
     shell.adopt();
-    loop {
-        let Some(sleep) = shell.turn() else { break };
+    while let Some(sleep) = shell.turn() {
         let rental = Arc::clone(&shell.rental);
         tokio::select! {
             Some((action, outcome, last)) = inbox.recv() => shell.take(action, outcome, last),

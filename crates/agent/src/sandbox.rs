@@ -21,7 +21,7 @@ const TMP_BYTES: u64 = 64 << 20;
 
 /// What is needed beside the task to make its container.
 #[derive(Debug)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// Whose it is.
     pub owner: Owner,
     /// Its image, pulled.
@@ -38,7 +38,7 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// The engine's, for a step name that can't be.
-pub fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, EngineError> {
+pub(crate) fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, EngineError> {
     let mut mounts = vec![BindMount {
         source: place.scratch.work(),
         target: Task::DIRECTORY.to_owned(),
@@ -85,7 +85,7 @@ pub fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, EngineE
 ///
 /// # Errors
 /// As [`task_workload`].
-pub fn bench_workload(
+pub(crate) fn bench_workload(
     place: &Place<'_>,
     task: &Task,
     command: Vec<String>,
@@ -124,19 +124,19 @@ fn quoted(words: &[String]) -> String {
 
 /// Where an input lies that the task cannot change.
 #[must_use]
-pub fn input_path(scratch: &Scratch, index: usize) -> PathBuf {
+pub(crate) fn input_path(scratch: &Scratch, index: usize) -> PathBuf {
     scratch.inputs().join(format!("{index:04}"))
 }
 
 /// Where the files with secrets lie.
 #[must_use]
-pub fn secrets_path(scratch: &Scratch) -> PathBuf {
+pub(crate) fn secrets_path(scratch: &Scratch) -> PathBuf {
     scratch.path.join("secrets")
 }
 
 /// Where the agent puts down what is on its way.
 #[must_use]
-pub fn staging_path(scratch: &Scratch) -> PathBuf {
+pub(crate) fn staging_path(scratch: &Scratch) -> PathBuf {
     scratch.path.join("staging")
 }
 
@@ -145,7 +145,7 @@ pub fn staging_path(scratch: &Scratch) -> PathBuf {
 ///
 /// # Errors
 /// What the file system says.
-pub fn prepare(
+pub(crate) fn prepare(
     scratch: &Scratch,
     task: &Task,
     secrets: &BTreeMap<String, Secret>,
@@ -213,7 +213,7 @@ fn write_secrets(
 /// # Errors
 /// What the file system says; without the right to, and the agent being that user, nothing is
 /// needed.
-pub fn own(path: &Path, user: User) -> io::Result<()> {
+pub(crate) fn own(path: &Path, user: User) -> io::Result<()> {
     let done = std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid));
     match done {
         Err(error)
@@ -230,6 +230,6 @@ pub fn own(path: &Path, user: User) -> io::Result<()> {
 ///
 /// # Errors
 /// [`crate::engine::ParseImageRefError`].
-pub fn image_of(task: &Task) -> Result<ImageRef, crate::engine::ParseImageRefError> {
+pub(crate) fn image_of(task: &Task) -> Result<ImageRef, crate::engine::ParseImageRefError> {
     task.image.to_string().parse()
 }

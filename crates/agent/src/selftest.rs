@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::probe::Probe;
 
 /// Runs of one measurement.
-pub const RUNS: usize = 7;
+pub(crate) const RUNS: usize = 7;
 /// Most bytes of the report.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -67,7 +67,7 @@ impl SelfTest {
 
 /// The second smallest of seven: a quarter of the runs is at most this fast.
 #[must_use]
-pub fn lower_quartile(runs: &[u32]) -> u32 {
+pub(crate) fn lower_quartile(runs: &[u32]) -> u32 {
     let mut sorted = runs.to_vec();
     sorted.sort_unstable();
     sorted.get(sorted.len() / 4).copied().unwrap_or(0)

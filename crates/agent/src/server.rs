@@ -40,6 +40,7 @@ struct Refusal {
 }
 
 impl Refusal {
+    #[expect(clippy::needless_pass_by_value, reason = "texts and errors alike")]
     fn new(
         status: StatusCode,
         code: &'static str,

@@ -13,7 +13,7 @@ const CUT: &[u8] = b"[pouw: the log is full, the rest is not kept]\n";
 
 /// The file with a task's output.
 #[derive(Debug)]
-pub struct TaskLog {
+pub(crate) struct TaskLog {
     path: PathBuf,
     max_bytes: u64,
     state: Mutex<State>,
@@ -30,20 +30,20 @@ struct State {
 impl TaskLog {
     /// Below `folder`, at most about `max_bytes`.
     #[must_use]
-    pub fn new(folder: &Path, max_bytes: u64) -> Self {
+    pub(crate) fn new(folder: &Path, max_bytes: u64) -> Self {
         Self { path: folder.join("log"), max_bytes, state: Mutex::default() }
     }
 
     /// Where it lies.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The time of the last line, Unix nanoseconds; 0 before the first: then the engine is asked
     /// for all of it, and the file starts anew.
     #[must_use]
-    pub fn last_ns(&self) -> u64 {
+    pub(crate) fn last_ns(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_ns
     }
 
@@ -51,7 +51,7 @@ impl TaskLog {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn push(&self, line: &LogLine) -> io::Result<()> {
+    pub(crate) fn push(&self, line: &LogLine) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last_ns = state.last_ns.max(line.time_ns);
         if state.full {

@@ -13,7 +13,7 @@ use crate::plan::ChainView;
 
 /// The chain at one head.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The head; `None` before the first.
     pub head: Option<Head>,
     /// The machine's entry.
@@ -25,7 +25,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// What it says of one rental.
     #[must_use]
-    pub fn view(&self, rental: RentalId) -> Option<ChainView> {
+    pub(crate) fn view(&self, rental: RentalId) -> Option<ChainView> {
         let rental = self.rentals.get(&rental)?.clone();
         Some(ChainView { head: self.head?, rental })
     }
@@ -35,7 +35,7 @@ impl Snapshot {
 ///
 /// # Errors
 /// [`ContractError`].
-pub async fn look(
+pub(crate) async fn look(
     contract: &dyn Contract,
     machine: MachineId,
     head: Head,
@@ -54,7 +54,7 @@ pub async fn look(
 }
 
 /// Waits until the snapshot's head is at least this high, or the agent ends.
-pub async fn reached(chain: &mut watch::Receiver<Snapshot>, height: u64) {
+pub(crate) async fn reached(chain: &mut watch::Receiver<Snapshot>, height: u64) {
     let high = |snapshot: &Snapshot| snapshot.head.is_some_and(|head| head.height >= height);
     drop(chain.wait_for(high).await);
 }

@@ -19,7 +19,7 @@ const MAX_BENCH: Duration = Duration::from_secs(60);
 
 /// Judges runs as they come: `Some` once it is decided.
 #[must_use]
-pub fn decided(listed: u32, runs: &[u32]) -> Option<Gate> {
+pub(crate) fn decided(listed: u32, runs: &[u32]) -> Option<Gate> {
     let count = u32::try_from(runs.len()).unwrap_or(u32::MAX);
     match judge(listed, runs) {
         Verdict::Again { .. } => None,

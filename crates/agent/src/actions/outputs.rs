@@ -49,7 +49,7 @@ fn open_file(root: &Path, name: &str) -> Option<Opened> {
     let fd = open_below(root, name, false).ok()?;
     let file = File::from(fd);
     let metadata = file.metadata().ok()?;
-    let size_bytes = metadata.is_file().then(|| metadata.len())?;
+    let size_bytes = metadata.is_file().then_some(metadata.len())?;
     Some(Opened { fd: file.into(), size_bytes })
 }
 

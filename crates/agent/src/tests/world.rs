@@ -117,9 +117,9 @@ impl Ledger {
         B256::from(bytes)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a call")]
     fn apply(&mut self, call: HostCall) -> Result<(), String> {
         let (now, height, operator) = (self.clock.now_s(), self.height, self.operator);
-        let rules = Network::devnet().rental;
         let id = match &call {
             HostCall::Register { units, bond, offer_hash, payout, .. } => {
                 self.machine = IHosts::Machine {
@@ -209,7 +209,6 @@ impl Ledger {
             HostCall::GiveNotice { .. } | HostCall::Register { .. } | HostCall::SetOffer { .. } => {
             }
         }
-        let _ = rules;
         Ok(())
     }
 }
@@ -337,8 +336,12 @@ impl Contract for FakeChain {
     async fn submit(&self, call: HostCall) -> Result<B256, ContractError> {
         let mut ledger = self.reach()?;
         let hash = alloy_primitives::keccak256(
-            [call.input().as_ref(), &ledger.height.to_be_bytes(), &[ledger.pending.len() as u8]]
-                .concat(),
+            [
+                call.input().as_ref(),
+                &ledger.height.to_be_bytes(),
+                &ledger.pending.len().to_be_bytes(),
+            ]
+            .concat(),
         );
         ledger.pending.push((hash, call));
         Ok(hash)
@@ -496,7 +499,7 @@ pub(super) fn config() -> HostConfig {
         egress: false,
         available_s: 30 * 86_400,
         scratch: None,
-        tuning: Tuning { patience_s: 60, ..Tuning::default() },
+        tuning: Tuning { patience_s: 60, settle_s: 3_600, ..Tuning::default() },
     }
 }
 
