@@ -153,7 +153,7 @@ fn fund(node: &Node, senders: &[PrivateKeySigner]) -> Vec<Vec<u8>> {
 /// 10,000 transfers of distinct senders and recipients, from bytes to a durable commit.
 fn block_import() {
     let senders = senders();
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let maker = Node::open(&folder.path().join("maker"));
     let funding = fund(&maker, &senders);
     let mut raw = Vec::with_capacity(TRANSFERS);
@@ -212,7 +212,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// Resident memory after 1,000 blocks and 10,000 accounts.
 fn node_memory() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let node = Node::open(folder.path());
     fund(&node, &senders());
     while node.chain.head().height() < 1_000 {
