@@ -103,7 +103,7 @@ def camera():
 
 def aim(made, frame):
     angle = math.radians(-75) + (frame - 1) / FRAMES * math.tau
-    place = Vector((6.4 * math.cos(angle), 6.4 * math.sin(angle), 2.5 + 0.5 * math.sin(angle)))
+    place = Vector((7.0 * math.cos(angle), 7.0 * math.sin(angle), 2.5 + 0.5 * math.sin(angle)))
     made.location = place
     made.rotation_euler = (TARGET - place).to_track_quat("-Z", "Y").to_euler()
 
