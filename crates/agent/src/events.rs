@@ -32,7 +32,8 @@ impl EventLog {
         if is_too_fast(&ring, at_ms, &kind) {
             return;
         }
-        let id = *self.last.borrow() + 1;
+        // From the clock, so that ids go on growing when the agent is started again.
+        let id = at_ms.max(self.last.borrow().saturating_add(1));
         ring.push_back(Event { id, at_ms, kind });
         if ring.len() > MAX_EVENTS {
             ring.pop_front();
@@ -84,6 +85,9 @@ mod tests {
         assert_eq!(all[0].id, 11, "the oldest are gone");
         assert_eq!(log.after(2_009, 10).len(), 1);
         assert_eq!(*log.follow().borrow(), 2_010);
+        let restarted = EventLog::default();
+        restarted.push(MAX_EVENTS as u64 + 100, remark("y"));
+        assert_eq!(restarted.after(2_010, 10).len(), 1, "who resumes after a restart sees it");
     }
 
     #[test]

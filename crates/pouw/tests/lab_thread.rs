@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use alloy_primitives::{Address, Bytes, U256};
+use alloy_sol_types::SolCall;
+use pouw::client::rpc::Rpc;
+use pouw_types::contracts::{IRentals, RENTALS};
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -162,11 +166,37 @@ fn check_invoice(devnet: &Devnet, invoice: &Value, grown: u128) {
         let found = devnet.json(&["chain", "tx", hash]);
         assert_eq!(found["transactionHash"], hash, "every hash can be looked up");
     }
-    let supply = &devnet.json(&["chain", "status"])["supply"];
-    let of = |name: &str| atto(&supply[name]);
-    let left = of("genesis") + of("subsidies") - of("burned");
-    let parts = ["accounts", "escrows", "bonds", "stakes", "pool", "immature"];
-    assert_eq!(left, parts.iter().map(|name| of(name)).sum::<u128>(), "I-1: {supply}");
+    check_supply(devnet);
+}
+
+/// I-1, from outside: every account there is, and what the contracts say they hold, at one block.
+fn check_supply(devnet: &Devnet) {
+    let network = pouw_types::Network::devnet();
+    let rpc = Rpc::new(devnet.doors["json_rpc"].as_str().unwrap());
+    let mut accounts: Vec<Address> = network.genesis.iter().map(|one| one.address).collect();
+    accounts.push(network.foundation);
+    accounts.push(devnet.doors["payout"].as_str().unwrap().parse().unwrap());
+    let read = async {
+        let height = rpc.head().await.unwrap().number;
+        let mut sum = U256::ZERO;
+        for account in accounts {
+            let params = json!([account, height]);
+            sum += rpc.call::<U256>("eth_getBalance", params).await.unwrap();
+        }
+        let data = Bytes::from(IRentals::totalsCall {}.abi_encode());
+        let params = json!([{ "to": RENTALS, "data": data }, height]);
+        let totals: Bytes = rpc.call("eth_call", params).await.unwrap();
+        (sum, IRentals::totalsCall::abi_decode_returns(&totals).unwrap())
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (accounts, t) = runtime.block_on(read);
+    assert_eq!(t.genesisSupply, network.genesis_supply().to_u256());
+    assert!(t.burned > U256::ZERO && t.subsidies > U256::ZERO);
+    assert_eq!(
+        t.genesisSupply + t.subsidies - t.burned,
+        accounts + t.escrows + t.bonds + t.stakes + t.pool + t.immature,
+        "genesis + subsidies − burned = balances + escrows + bonds + stakes + pool + immature"
+    );
 }
 
 #[test]
@@ -238,4 +268,17 @@ fn mistakes_are_told_with_a_code_of_their_own_before_any_money_moves() {
     assert_eq!(listed.as_array().map(Vec::len), Some(0), "nothing was rented: {listed}");
     let nobody = devnet.pouw().args(["--rpc", "http://127.0.0.1:1", "chain", "status"]).output();
     assert_eq!(nobody.unwrap().status.code(), Some(5));
+}
+
+#[test]
+fn unmodified_wallet_libraries_speak_to_a_devnet() {
+    let devnet = Devnet::start();
+    let url = format!("{}/rpc", devnet.doors["json_rpc"].as_str().unwrap());
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/tests/wallet/run");
+    for library in ["viem", "web3"] {
+        let output = Command::new(&run).args([library, &url]).output().unwrap();
+        assert!(output.status.success(), "{library}: {}", told(&output));
+        assert!(told(&output).contains("ok"), "{library}: {}", told(&output));
+    }
+    check_supply(&devnet);
 }

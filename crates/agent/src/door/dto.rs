@@ -181,7 +181,7 @@ pub enum Progress {
 /// Something that happened in a rental.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Counts from 1 in each rental.
+    /// Grows in each rental, also when the agent is started again.
     pub id: u64,
     /// Unix milliseconds.
     pub at_ms: u64,
