@@ -13,7 +13,7 @@ use crate::patience::{Quota, waited_ns};
 /// that a cut quota shows, and short enough for a gate of 0.3 s.
 pub const CPU_PROBE_MS: u64 = 220;
 
-/// Words that memory accesses jump between: 4 MiB, more than the private caches of most threads.
+/// Words that memory accesses jump between: 2 MiB, as much as the private caches of a big core.
 const WORDS: usize = 512 * 1_024;
 const INTEGER_STEPS: u32 = 100_000;
 const HASHED_BYTES: usize = 256 * 1_024;

@@ -13,7 +13,7 @@ pub(crate) fn waited_ns() -> Option<u64> {
     text.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The files that say how long quotas held the calling process back: those of its control group and
+/// The files that say how long quotas held the calling thread back: those of its control group and
 /// of every group around it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quota {
@@ -23,7 +23,7 @@ pub(crate) struct Quota {
 impl Quota {
     /// Finds the files; empty where there are none.
     pub(crate) fn find() -> Self {
-        let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let text = fs::read_to_string("/proc/thread-self/cgroup").unwrap_or_default();
         Self { files: files(&text, Path::new("/sys/fs/cgroup")) }
     }
 
@@ -35,7 +35,7 @@ impl Quota {
     }
 }
 
-/// The `cpu.stat` of a group and of the groups around it, by `/proc/self/cgroup`.
+/// The `cpu.stat` of a group and of the groups around it, by `/proc/thread-self/cgroup`.
 fn files(groups: &str, root: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.get(..groups.len().min(MAX_TEXT)).unwrap_or_default().lines() {

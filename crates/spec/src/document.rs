@@ -58,6 +58,8 @@ impl TaskDocument {
                     let (node, exact) = locate(&self.root, &violation.field);
                     let problem = Problem::new(node.place, &violation.field, &violation.reason);
                     match &node.kind {
+                        // What is wrong there is the name; the value may be private.
+                        tree::Kind::Scalar { .. } if violation.field.starts_with("env.") => problem,
                         tree::Kind::Scalar { text, .. } if exact => problem.with_value(text),
                         tree::Kind::Scalar { .. }
                         | tree::Kind::Sequence(_)

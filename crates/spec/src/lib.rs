@@ -29,6 +29,7 @@ mod path;
 mod problem;
 pub mod quantity;
 mod read;
+pub mod schema;
 mod task;
 mod tree;
 mod walk;

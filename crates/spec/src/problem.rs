@@ -24,6 +24,15 @@ pub struct Problem {
     pub message: String,
     /// What was most likely meant.
     pub nearest: Option<String>,
+    /// Whether the line carries a password or signature and is not shown.
+    #[serde(skip)]
+    pub(crate) secret: bool,
+    /// Whether the field isn't there.
+    #[serde(skip)]
+    pub(crate) missing: bool,
+    /// Whether nobody knows the field.
+    #[serde(skip)]
+    pub(crate) unknown: bool,
 }
 
 /// All that is wrong with a file, in the order of its lines.
@@ -62,7 +71,16 @@ impl Problem {
             value: None,
             message: printable(&message.into(), 400),
             nearest: None,
+            secret: false,
+            missing: false,
+            unknown: false,
         }
+    }
+
+    /// Neither the value nor its line is shown.
+    pub(crate) fn with_secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 
     pub(crate) fn with_value(mut self, value: &str) -> Self {
@@ -86,7 +104,12 @@ impl Problems {
         problems.truncate(Self::MAX);
         let lines: Vec<&str> = text.lines().collect();
         let line = |number: usize| lines.get(number.saturating_sub(1)).copied().unwrap_or("");
-        let lines = problems.iter().map(|one| printable(line(one.line), SHOWN_LINE)).collect();
+        let secret = |number| problems.iter().any(|one| one.secret && one.line == number);
+        let shown = |number| {
+            let line = if secret(number) { "(not shown: a secret)" } else { line(number) };
+            printable(line, SHOWN_LINE)
+        };
+        let lines = problems.iter().map(|one| shown(one.line)).collect();
         Self { file: printable(file, SHOWN_LINE), problems, lines }
     }
 }
@@ -118,6 +141,9 @@ impl Problems {
         writeln!(f, "{margin}--> {}:{number}:{column}", self.file)?;
         writeln!(f, "{margin} |")?;
         writeln!(f, "{number} | {line}")?;
+        if problem.secret {
+            return Ok(());
+        }
         let before = column.saturating_sub(1).min(SHOWN_LINE);
         let length = line.chars().count().saturating_sub(before).max(1);
         let carets = problem.end_column.saturating_sub(*column).clamp(1, length);

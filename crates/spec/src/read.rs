@@ -34,7 +34,7 @@ pub(crate) fn task(root: &Node) -> Result<(Task, BTreeMap<String, String>), Vec<
     let read = walk.mapping(&field, &fields::TASK).and_then(|all| whole(&mut walk, &all));
     match read {
         Some(read) if walk.problems.is_empty() => Ok(read),
-        Some(_) | None => Err(walk.problems),
+        Some(_) | None => Err(walk.into_problems()),
     }
 }
 

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::fields::{SHAPES, Shape};
+use crate::location::{Location, LocationError};
 use crate::problem::Problem;
 use crate::quantity::QuantityError;
 use crate::tree::{Key, Kind, Node, Place};
@@ -59,6 +60,22 @@ impl Walk {
         self.report(Problem::new(field.node.place, &field.path, message));
     }
 
+    /// All problems; a field that is missing because its name is mistyped is named once.
+    pub(crate) fn into_problems(mut self) -> Vec<Problem> {
+        let parent =
+            |field: &str| field.rsplit_once('.').map_or("", |(parent, _)| parent).to_owned();
+        let mistyped = |one: &Problem| {
+            let nearest = one.nearest.as_ref().filter(|_| one.unknown)?;
+            Some((parent(&one.field), nearest.clone()))
+        };
+        let meant: Vec<(String, String)> = self.problems.iter().filter_map(mistyped).collect();
+        self.problems.retain(|one| {
+            let name = one.field.rsplit('.').next().unwrap_or_default().to_owned();
+            !(one.missing && meant.contains(&(parent(&one.field), name)))
+        });
+        self.problems
+    }
+
     /// A field must be there.
     pub(crate) fn required<'a>(
         &mut self,
@@ -69,7 +86,8 @@ impl Walk {
         let found = fields.get(name);
         if found.is_none() {
             let message = format!("is missing: write `{example}`");
-            self.report(Problem::new(fields.place, &fields.path_of(name), message));
+            let problem = Problem::new(fields.place, &fields.path_of(name), message);
+            self.report(Problem { missing: true, ..problem });
         }
         found
     }
@@ -106,11 +124,11 @@ impl Walk {
         let elsewhere = SHAPES.iter().find(|other| other.fields.contains(&key.text.as_str()));
         let message = match (meant, elsewhere) {
             (None, Some(other)) => format!("is unknown here: it is a field of {}", other.name),
-            (Some(_), _) | (None, None) => {
-                format!("is unknown: {} has {}", shape.name, shape.fields.join(", "))
-            }
+            (Some(_), _) => "is unknown".to_owned(),
+            (None, None) => format!("is unknown: {} has {}", shape.name, shape.fields.join(", ")),
         };
-        self.report(Problem::new(key.place, path, message).with_nearest(meant));
+        let problem = Problem::new(key.place, path, message).with_nearest(meant);
+        self.report(Problem { unknown: true, ..problem });
     }
 
     /// The items of a list.
@@ -133,6 +151,27 @@ impl Walk {
             }
             Kind::Mapping(_) => {
                 self.wrong(field, "is a mapping: write one value");
+                None
+            }
+        }
+    }
+
+    /// A place outside the task. One that carries a password is not repeated.
+    pub(crate) fn location(&mut self, field: &Field<'_>) -> Option<Location> {
+        let text = self.text(field)?;
+        match text.parse() {
+            Ok(location) => Some(location),
+            Err(error) => {
+                let problem = Problem::new(field.node.place, &field.path, error.to_string());
+                self.report(match error {
+                    LocationError::Credentials(_) => problem.with_secret(),
+                    LocationError::Empty
+                    | LocationError::Scheme(_)
+                    | LocationError::Bucket(_)
+                    | LocationError::Host
+                    | LocationError::Character
+                    | LocationError::Long => problem.with_value(text),
+                });
                 None
             }
         }

@@ -61,8 +61,11 @@ pub(crate) fn nearest<'a>(
     let distance = |candidate: &str| {
         strsim::damerau_levenshtein(&written, &candidate.to_ascii_lowercase().replace('_', "-"))
     };
-    let (best, candidate) =
-        candidates.into_iter().map(|one| (distance(one), one)).min_by_key(|(d, _)| *d)?;
+    // Of two as near, the one with the same first letter: that one is seldom mistyped.
+    let first = written.chars().next();
+    let order = |candidate: &str| (distance(candidate), candidate.chars().next() != first);
+    let ((best, _), candidate) =
+        candidates.into_iter().map(|one| (order(one), one)).min_by_key(|(order, _)| *order)?;
     // A third of the letters may be wrong; a word of two or three letters may have one wrong.
     let allowed = word.chars().count().div_euclid(3).max(1);
     (best <= allowed).then_some(candidate)
@@ -83,6 +86,7 @@ mod tests {
         check("refund-window", Some("refund_window"));
         check("CPU", Some("cpu"));
         check("cpus", Some("cpu"));
+        assert_eq!(nearest("gpu", ["cpu", "gpus"]), Some("gpus"));
         check("zebra", None);
         check(&"a".repeat(100_000), None);
     }

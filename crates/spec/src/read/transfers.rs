@@ -2,7 +2,6 @@
 
 use super::{Transfers, last_name, optional};
 use crate::fields;
-use crate::location::Location;
 use crate::parts::Parts;
 use crate::problem::Problem;
 use crate::quantity::{bytes, seconds};
@@ -38,7 +37,7 @@ fn max_size(walk: &mut Walk, fields: &Fields<'_>, default: u64) -> u64 {
 fn input(walk: &mut Walk, field: &Field<'_>, disk_bytes: u64) -> Option<Input> {
     let fields = walk.mapping(field, &fields::INPUT)?;
     let from = walk.required(&fields, "from", "from: data.txt");
-    let from: Option<Location> = from.and_then(|field| walk.parsed(&field));
+    let from = from.and_then(|field| walk.location(&field));
     let to = match fields.get("to") {
         Some(to) => walk.parsed(&to),
         None => {
@@ -62,7 +61,7 @@ fn output(walk: &mut Walk, field: &Field<'_>, disk_bytes: u64) -> Option<Output>
     let written = walk.required(&fields, "path", "path: out/result.txt");
     let path = written.as_ref().and_then(|field| walk.parsed(field));
     let directory = written.and_then(|field| walk.text(&field)).is_some_and(|p| p.ends_with('/'));
-    let to = optional(walk, &fields, "to", |w, f| w.parsed(f));
+    let to = optional(walk, &fields, "to", |w, f| w.location(f));
     let mode = optional(walk, &fields, "mode", |w, f| w.word(f, words::OUTPUT_MODES));
     let max_bytes = max_size(walk, &fields, MAX_BYTES.min(disk_bytes));
     Some(Output { path: path?, directory, to, mode: mode.unwrap_or_default(), max_bytes })
@@ -90,7 +89,7 @@ fn parts(walk: &mut Walk, field: &Field<'_>, disk_bytes: u64) -> Option<Parts> {
         }
     };
     let max_bytes = max_size(walk, &fields, PART_BYTES.min(disk_bytes));
-    let to = optional(walk, &fields, "to", |w, f| w.parsed(f));
+    let to = optional(walk, &fields, "to", |w, f| w.location(f));
     let (first, count) = numbers?;
     Some(Parts { path: path?, first, count, max_bytes, to })
 }
