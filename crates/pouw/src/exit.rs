@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::client::node::NodeError;
 use crate::client::rpc::RpcError;
 use crate::client::sender::SendError;
 use crate::config::ConfigError;
@@ -43,6 +44,12 @@ fn number(error: &anyhow::Error) -> u8 {
             Some(RpcError::Refused { .. }) => return 3,
             Some(RpcError::Unreachable { .. }) => return 5,
             Some(RpcError::Malformed { .. } | RpcError::NotIncluded(..)) => return 1,
+            None => {}
+        }
+        match cause.downcast_ref::<NodeError>() {
+            Some(NodeError::Unreachable { .. }) => return 5,
+            Some(NodeError::Refused { .. }) => return 3,
+            Some(NodeError::Malformed { .. }) => return 1,
             None => {}
         }
         if cause.is::<Refused>() || cause.is::<SendError>() {

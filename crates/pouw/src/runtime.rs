@@ -1,18 +1,16 @@
-//! What every command needs before it starts: logs, TLS, an executor.
+//! What every command needs before it starts: logs, an executor.
 
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Common;
 
-/// Starts logging to stderr, the TLS provider and the executor.
+/// Starts logging to stderr and the executor.
 ///
 /// # Errors
 /// For a log filter that doesn't parse, or where the system gives no threads.
 pub fn start_runtime(common: &Common) -> anyhow::Result<tokio::runtime::Runtime> {
     let filter = EnvFilter::try_new(common.log.as_deref().unwrap_or("warn"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // An error means that another part of this process has installed one: just as good.
-    let _already_there = rustls::crypto::ring::default_provider().install_default();
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 

@@ -191,7 +191,7 @@ fn check_quote(
     if !task.pricing.allows(active) {
         let max = task.pricing.max_hour.unwrap_or_default();
         let hour = active.checked_mul(3600).unwrap_or(Amount::MAX);
-        return Err(format!("an hour costs {hour} FLUX, pricing.max_hour is {max}"));
+        return Err(format!("an hour costs {hour} FLUX, pricing.max_price is {max}"));
     }
     Ok(())
 }

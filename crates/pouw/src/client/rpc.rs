@@ -259,6 +259,8 @@ impl Rpc {
 /// An HTTP client for one door: proxies of the environment are used, except for this machine.
 #[must_use]
 pub fn http_client(url: &str, timeout: Duration) -> reqwest::Client {
+    // An error means that another part of this process has chosen one: just as good.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().timeout(timeout);
     let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
     builder.build().unwrap_or_default()
