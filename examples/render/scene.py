@@ -12,6 +12,7 @@ import colorsys
 import math
 import os
 import random
+import sys
 import time
 
 import bpy
@@ -146,14 +147,14 @@ def main():
     for frame in range(1, FRAMES + 1):
         name = f"{frame:04}.png"
         if os.path.exists(os.path.join(FOLDER, name)):
-            print(f"frame {frame} of {FRAMES}: there already", flush=True)
+            print(f"frame {frame} of {FRAMES}: there already", file=sys.stderr, flush=True)
             continue
         began = time.monotonic()
         aim(eye, frame)
         scene.render.filepath = os.path.join(PENDING, name)
         bpy.ops.render.render(write_still=True)
         os.replace(os.path.join(PENDING, name), os.path.join(FOLDER, name))
-        print(f"frame {frame} of {FRAMES}: {time.monotonic() - began:.1f} s", flush=True)
+        print(f"frame {frame} of {FRAMES}: {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
     os.rmdir(PENDING)
 
 

@@ -51,8 +51,7 @@ pub struct Common {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// A whole network in one process: node, store, host
-    #[command(subcommand)]
-    Devnet(DevnetCommand),
+    Devnet(Box<Devnet>),
     /// Run a node
     Node(NodeArgs),
     /// Offer this machine
@@ -92,13 +91,26 @@ pub enum Command {
     },
 }
 
-/// `pouw devnet …`
+/// `pouw devnet …`: without a word more it starts.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:
+  pouw devnet
+  pouw devnet --json --data ./net --listen 127.0.0.1:0    one line for scripts, free ports
+  pouw devnet reset")]
+pub struct Devnet {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<DevnetCommand>,
+    /// How to start.
+    #[command(flatten)]
+    pub args: DevnetArgs,
+}
+
+/// What can be done with a devnet.
 #[derive(Debug, Subcommand)]
 pub enum DevnetCommand {
     /// Start it, and stay until Ctrl-C
-    #[command(after_help = "Examples:
-  pouw devnet start
-  pouw devnet start --json --data ./net --listen 127.0.0.1:0    one line for scripts, free ports")]
     Start(DevnetArgs),
     /// Forget its chain, store and wallets
     Reset {
@@ -111,7 +123,7 @@ pub enum DevnetCommand {
     },
 }
 
-/// Options of `pouw devnet start`.
+/// How a devnet is started.
 #[derive(Clone, Debug, Args)]
 pub struct DevnetArgs {
     /// Where everything is kept
@@ -253,9 +265,6 @@ pub struct StopArgs {
     /// Which rental.
     #[command(flatten)]
     pub rental: RentalArgs,
-    /// Keep the storage this long, seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub keep: u64,
     /// Don't ask
     #[arg(short, long)]
     pub yes: bool,

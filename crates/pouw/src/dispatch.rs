@@ -13,7 +13,7 @@ use crate::session::Session;
 pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let session = Session::new(cli.common)?;
     match cli.command {
-        Command::Devnet(command) => commands::devnet::run(&session, command).await,
+        Command::Devnet(devnet) => commands::devnet::run(&session, *devnet).await,
         Command::Node(args) => commands::node::run(&session, &args).await,
         Command::Host(command) => commands::host::run(&session, command).await,
         Command::Doctor => commands::doctor::run(&session).await,

@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use pouw_types::{Amount, MachineId, Network};
 use serde::Serialize;
 
-use crate::cli::{DevnetArgs, DevnetCommand};
+use crate::cli::{self, DevnetArgs, DevnetCommand};
 use crate::config::{Config, Named};
 use crate::devnet::Devnet;
 use crate::devnet::folder::Folder;
@@ -21,8 +21,8 @@ const PROFILE: &str = "devnet";
 ///
 /// # Errors
 /// What couldn't be started, or why the chain can't go on.
-pub(crate) async fn run(session: &Session, command: DevnetCommand) -> anyhow::Result<()> {
-    match command {
+pub(crate) async fn run(session: &Session, devnet: cli::Devnet) -> anyhow::Result<()> {
+    match devnet.command.unwrap_or(DevnetCommand::Start(devnet.args)) {
         DevnetCommand::Start(args) => start(session, &args).await,
         DevnetCommand::Reset { data, yes } => {
             let folder = session.data_folder(data.as_deref(), PROFILE);

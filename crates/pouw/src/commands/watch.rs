@@ -71,7 +71,7 @@ impl Opened {
         drop(screen);
         let id = self.run.rental;
         if session.output.confirm("\nEnd the rental? Otherwise it goes on without you.") {
-            self.stop(session, 0).await?;
+            self.stop(session).await?;
         } else {
             session.output.note(format!("it goes on: `pouw attach {id}` comes back to it"));
         }
@@ -79,14 +79,14 @@ impl Opened {
     }
 
     /// Ends the rental: the signer signs, the host is told, and the chain has it for certain.
-    async fn stop(&self, session: &Session, keep_s: u64) -> anyhow::Result<()> {
+    async fn stop(&self, session: &Session) -> anyhow::Result<()> {
         let rpc = Rpc::new(&self.run.rpc);
         let chain_id = rpc.chain_id().await?;
         let value = EndRental {
             client: self.run.client,
             rental: self.run.rental.get(),
             signer: self.run.signer,
-            keepS: keep_s,
+            keepS: 0,
             at: now_s(),
         };
         let signature = self.key.sign_hash_sync(&value.digest(chain_id))?;
@@ -209,7 +209,7 @@ pub(crate) async fn stop(session: &Session, args: &StopArgs) -> anyhow::Result<(
     if !args.yes && !session.output.confirm(&question) {
         return Err(Refused("not stopped: confirm, or use -y".to_owned()).into());
     }
-    opened.stop(session, args.keep).await
+    opened.stop(session).await
 }
 
 /// `pouw cp`.
