@@ -265,7 +265,13 @@ fn bytes_and_names_keep_their_vectors() {
     ];
     assert_eq!(
         names.map(hex::encode),
-        ["2609a1254ae4edfcaa2df6add7599507fa4cbf557e0bd903ebc6b19aea9cec24", "", "", "", "",]
+        [
+            "2609a1254ae4edfcaa2df6add7599507fa4cbf557e0bd903ebc6b19aea9cec24",
+            "1d2dd041464aa6ff209b2cdd1fcb0dfc184fe3486c7aca2c91c58a1c53186ad6",
+            "40595ff432572942f9bf71f02fd9d1a90202c9e27e1c34220b2259b5d6f31d47",
+            "1b4b853e5e35567a3a132d9cb853393bae41a5b0ac0039466f4d5ca7594dce76",
+            "5258b6856a53c28215e6d40f6dc7243f312b89b773b75ddcba86705e0152ffd4",
+        ]
     );
 }
 
