@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use pouw_data::S3Credentials;
 use pouw_data::store::{Store, serve};
@@ -173,7 +174,11 @@ fn the_unmodified_aws_command_works() {
     let tree = lab.path("tree");
     std::fs::create_dir_all(format!("{tree}/sub dir")).unwrap();
     for name in ["one", "sub dir/two +&", "sub dir/dr\u{f6}i"] {
-        noise(&format!("{tree}/{name}"), 5000);
+        let path = format!("{tree}/{name}");
+        noise(&path, 5000);
+        // Listings tell whole seconds: a file of the same second would look newer than its object.
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(10)).unwrap();
     }
     lab.aws(&["s3", "sync", &tree, "s3://lab/tree"]);
     assert_eq!(lab.aws(&["s3", "sync", &tree, "s3://lab/tree"]), "", "nothing is left to do");
