@@ -2,6 +2,7 @@
 
 pub mod folder;
 
+use core::time::Duration;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,8 @@ use crate::session::devnet_key;
 
 /// The bucket that a devnet makes for its client.
 pub const BUCKET: &str = "pouw";
+/// How long the host may take to be registered and on the board.
+const READY_LIMIT: Duration = Duration::from_secs(30);
 const REGION: &str = "us-east-1";
 /// The devnet's accounts by their part: client, miner, host's operator.
 const CLIENT: u32 = 0;
@@ -90,7 +93,12 @@ impl Devnet {
             (None, Some("left out by --no-host".to_owned()))
         } else {
             match start_host(&folder, args.host_listen, &node.url(), payout).await {
-                Ok(host) => (Some(host), None),
+                Ok(host) => {
+                    if let Err(hindrance) = host.ready(READY_LIMIT).await {
+                        tracing::warn!(hindrance, "the host is not ready yet");
+                    }
+                    (Some(host), None)
+                }
                 Err(error) => (None, Some(format!("{error:#}"))),
             }
         };

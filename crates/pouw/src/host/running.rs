@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use pouw_agent::AgentHandle;
 use pouw_types::Offer;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::client::node::Node;
@@ -12,20 +13,43 @@ use crate::client::node::Node;
 /// Between two postings: a board is in memory, so a restarted node has to be told again.
 const REPOST: Duration = Duration::from_secs(20);
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at whether the host is ready.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A running host; dropping it stops it where it stands.
 #[derive(Debug)]
 pub struct Host {
     agent: AgentHandle,
     announcer: JoinHandle<()>,
+    announced: watch::Receiver<bool>,
 }
 
 impl Host {
     /// Keeps the agent's offer on the board of the node at `node`.
     #[must_use]
     pub fn announce(agent: AgentHandle, node: &str) -> Self {
-        let announcer = tokio::spawn(post(Node::new(node, TIMEOUT), agent.offer()));
-        Self { agent, announcer }
+        let (done, announced) = watch::channel(false);
+        let announcer = tokio::spawn(post(Node::new(node, TIMEOUT), agent.offer(), done));
+        Self { agent, announcer, announced }
+    }
+
+    /// Waits until clients can rent here: the machine is registered, its offer on the board. Returns
+    /// what hinders it where that takes longer than `limit`.
+    ///
+    /// # Errors
+    /// In the agent's words.
+    pub async fn ready(&self, limit: Duration) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let health = self.agent.health();
+            if health.ready && *self.announced.borrow() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(health.problems.join("; "));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Where the agent's door answers.
@@ -47,10 +71,13 @@ impl Host {
     }
 }
 
-async fn post(node: Node, offer: Offer) {
+async fn post(node: Node, offer: Offer, done: watch::Sender<bool>) {
     loop {
-        if let Err(error) = node.post_offer(&offer).await {
-            tracing::warn!(%error, "the offer is not on the node's board");
+        match node.post_offer(&offer).await {
+            Ok(()) => {
+                done.send_replace(true);
+            }
+            Err(error) => tracing::warn!(%error, "the offer is not on the node's board"),
         }
         tokio::time::sleep(REPOST).await;
     }
