@@ -32,7 +32,7 @@ impl NodeContract {
 fn rpc_error(error: RpcError) -> ContractError {
     match error {
         RpcError::Unreachable { .. } | RpcError::NotIncluded(..) | RpcError::Malformed { .. } => {
-            ContractError::Unreachable(chain_text(&error))
+            ContractError::Unreachable(in_full(error))
         }
         RpcError::Refused { message, .. } => ContractError::Refused(message),
     }
@@ -41,22 +41,13 @@ fn rpc_error(error: RpcError) -> ContractError {
 fn send_error(error: SendError) -> ContractError {
     match error {
         SendError::Rpc(error) => rpc_error(error),
-        SendError::Sign(..) | SendError::Reverted { .. } => {
-            ContractError::Refused(chain_text(&error))
-        }
+        SendError::Sign(..) | SendError::Reverted { .. } => ContractError::Refused(in_full(error)),
     }
 }
 
 /// An error with its causes, in one line.
-fn chain_text(error: &dyn core::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+fn in_full(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
 }
 
 #[async_trait]
