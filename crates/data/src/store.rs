@@ -10,6 +10,7 @@
 
 mod auth;
 mod blob;
+mod clock;
 mod error;
 mod index;
 mod ingest;

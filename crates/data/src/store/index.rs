@@ -151,7 +151,7 @@ impl Index {
             if buckets.get(bucket)?.is_some() {
                 return Ok(false);
             }
-            buckets.insert(bucket, super::service::now_ms())?;
+            buckets.insert(bucket, super::clock::now_ms())?;
             Ok(true)
         })
     }

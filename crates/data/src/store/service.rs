@@ -1,9 +1,11 @@
 //! The operations of S3 over the store.
 
+mod announced;
 mod conditions;
 mod listing;
 mod multipart;
 mod objects;
+mod reading;
 
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket, BucketLocationConstraint,
@@ -15,28 +17,16 @@ use s3s::dto::{
     HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
     ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput,
     ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput,
-    Owner, PutObjectInput, PutObjectOutput, Timestamp, UploadPartCopyInput, UploadPartCopyOutput,
+    Owner, PutObjectInput, PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput,
     UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
+use super::clock::timestamp;
 use super::index::IndexError;
 use super::{Inner, Store};
-
-/// Now, in Unix milliseconds; a clock before 1970 reads as 0.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-fn timestamp(at_ms: u64) -> Timestamp {
-    // Whole seconds, as HTTP dates have them, so that every answer says the same time.
-    Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_secs(at_ms / 1000))
-}
 
 fn owner() -> Owner {
     Owner { display_name: Some("pouw".into()), id: Some("pouw".into()) }

@@ -3,7 +3,7 @@
 use s3s::dto::{ETagCondition, Timestamp};
 use s3s::{S3Result, s3_error};
 
-use super::timestamp;
+use crate::store::clock::timestamp;
 use crate::store::record::ObjectRecord;
 
 /// The four conditions of a read.

@@ -6,8 +6,9 @@ use s3s::dto::{
 };
 use s3s::{S3Response, S3Result, s3_error};
 
-use super::objects::signed;
-use super::{Store, owner, timestamp};
+use super::reading::signed;
+use super::{Store, owner};
+use crate::store::clock::timestamp;
 use crate::store::list::{Item, Page, Query, page};
 use crate::store::record::ObjectRecord;
 

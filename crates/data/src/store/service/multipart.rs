@@ -13,10 +13,13 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
+use super::announced::announced;
 use super::conditions::{Conditions, may_write};
 use super::listing::{encoded, limit};
-use super::objects::{announced, bounds, checked, facts_of, signed, source};
-use super::{Store, now_ms, owner, timestamp};
+use super::objects::{checked, facts_of, source};
+use super::reading::{bounds, signed};
+use super::{Store, owner};
+use crate::store::clock::{now_ms, timestamp};
 use crate::store::ingest::{Ingested, ingest};
 use crate::store::read::stream;
 use crate::store::record::{Checksums, ObjectRecord, PartRecord, Piece, UploadRecord};
