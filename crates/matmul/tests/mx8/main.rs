@@ -1,0 +1,6 @@
+//! The proof from end to end: every rule by the reference, by its vectors, and by what breaks it.
+
+mod job;
+mod mutations;
+mod vectors;
+mod whole_life;
