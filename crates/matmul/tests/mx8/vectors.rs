@@ -6,14 +6,17 @@ use serde_json::{Value, json};
 
 use crate::job::{Fill, Job};
 
-const CASES: [(&str, (u32, u32, u32), Fill, u8); 4] = [
+/// Name, (m, k, n), entries, depth of the anchor.
+type Case = (&'static str, (u32, u32, u32), Fill, u8);
+
+const CASES: [Case; 4] = [
     ("one ticket", (16, 1024, 16), Fill::Random, 1),
     ("padded trees", (48, 3072, 32), Fill::Random, 16),
     ("zeros", (32, 1024, 16), Fill::Constant(0), 2),
     ("largest entries", (16, 2048, 32), Fill::Constant(63), 7),
 ];
 
-fn case((name, shape, fill, depth): (&str, (u32, u32, u32), Fill, u8)) -> Value {
+fn case((name, shape, fill, depth): Case) -> Value {
     let job = Job::new(shape, fill);
     let worked = job.reference();
     let value = |ticket: &pouw_matmul::Ticket| {
