@@ -26,7 +26,7 @@ use secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use secp256k1::{Message, Secp256k1};
 
 const TRANSFERS: usize = 10_000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const FEE: u128 = 1_000_000_000_000;
 
 fn main() {
@@ -164,20 +164,38 @@ fn block_import() {
     }
     let blocks = maker.mine_all();
     let signatures = signatures(&raw);
-    let (mut ours, mut peer) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let node = Node::open(&folder.path().join(round.to_string()));
-        node.import(&funding);
-        let started = Instant::now();
-        node.import(&blocks);
-        ours.push(rate(started.elapsed()));
-        assert_eq!(node.chain.head(), maker.chain.head());
-        let started = Instant::now();
-        recover_all(&signatures);
-        peer.push(rate(started.elapsed()));
-    }
-    let (ours, peer) = (median(ours), median(peer));
+    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
+        .map(|round| {
+            let node = Node::open(&folder.path().join(round.to_string()));
+            node.import(&funding);
+            let (ours, peer) = alternate(&node, &blocks, &signatures);
+            assert_eq!(node.chain.head(), maker.chain.head());
+            (rate(ours), rate(peer))
+        })
+        .collect();
+    // The median of the ratios: both sides of one were taken in the same second.
+    rounds.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+    let (ours, peer) = rounds[rounds.len() / 2];
     print_figure("block-import", ours, peer, "transfers/s", "ratio >= 0.5", ours / peer >= 0.5);
+}
+
+/// Block by block, so that whatever else the processor does meets both: the time of all imports,
+/// and of recovering as many signatures.
+fn alternate(
+    node: &Node,
+    blocks: &[Vec<u8>],
+    signatures: &[(RecoverableSignature, Message)],
+) -> (Duration, Duration) {
+    let (mut ours, mut peer) = (Duration::ZERO, Duration::ZERO);
+    for (block, share) in blocks.iter().zip(signatures.chunks(TRANSFERS.div_ceil(blocks.len()))) {
+        let started = Instant::now();
+        node.import(std::slice::from_ref(block));
+        ours += started.elapsed();
+        let started = Instant::now();
+        recover_all(share);
+        peer += started.elapsed();
+    }
+    (ours, peer)
 }
 
 fn signatures(raw: &[Vec<u8>]) -> Vec<(RecoverableSignature, Message)> {
@@ -203,11 +221,6 @@ fn recover_all(signatures: &[(RecoverableSignature, Message)]) {
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a figure for people")]
 fn rate(elapsed: Duration) -> f64 {
     TRANSFERS as f64 / elapsed.as_secs_f64()
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Resident memory after 1,000 blocks and 10,000 accounts.

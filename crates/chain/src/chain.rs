@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 use crate::block::{Block, Checked, Decoded};
 use crate::error::{ImportError, OpenError, StoreError};
 use crate::event::{Event, Head};
-use crate::import::{Branch, BranchError, Imported, base_fee_after, check, execute, reorg};
+use crate::import::{Branch, BranchError, Imported, Known, base_fee_after, check, execute, reorg};
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::store::{LAYOUT, Reading, Store, Writing, corrupt};
 
@@ -251,7 +251,8 @@ impl Chain {
             return Err(ImportError::UnknownParent(parent));
         };
         let now_ms = self.now_ms();
-        let known = |hash: &_| self.mempool().get(hash);
+        let waiting: Known<'_> = &|hash| self.mempool().get(hash);
+        let known = (self.mempool().len() > 0).then_some(waiting);
         let checked = match check(network, (&standing, &header), decoded, now_ms, known) {
             Ok(checked) => checked,
             Err(error) => return Err(self.blame(id, error)),
@@ -372,6 +373,11 @@ impl Chain {
         mut senders: BTreeSet<Address>,
         dropped: Vec<Arc<Transaction>>,
     ) -> Result<(), ImportError> {
+        {
+            // Only whoever has something waiting can have it used up.
+            let mempool = self.mempool();
+            senders.retain(|sender| mempool.has(*sender));
+        }
         senders.extend(dropped.iter().map(|tx| tx.sender()));
         let state = self.inner.store.read()?.state(head.height())?;
         let mut accounts = BTreeMap::new();

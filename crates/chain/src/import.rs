@@ -42,13 +42,16 @@ pub(crate) fn base_fee_after(network: &Network, header: &Header) -> u64 {
     next_base_fee(header.core.base_fee, header.core.gas_used, network)
 }
 
+/// Finds a transaction whose sender was recovered before, by its hash.
+pub(crate) type Known<'a> = &'a (dyn Fn(&B256) -> Option<Arc<Transaction>> + Sync);
+
 /// First to second rung, given the parent.
 pub(crate) fn check(
     network: &'static Network,
     parent: (&Standing, &Header),
     decoded: Decoded,
     now_ms: u64,
-    known: impl Fn(&B256) -> Option<Arc<Transaction>> + Sync,
+    known: Option<Known<'_>>,
 ) -> Result<Checked, ImportError> {
     let Decoded { block, .. } = decoded;
     let base_fee = base_fee_after(network, parent.1);
@@ -64,9 +67,9 @@ pub(crate) fn check(
 pub(crate) fn recover(
     network: &'static Network,
     raw: &[Vec<u8>],
-    known: impl Fn(&B256) -> Option<Arc<Transaction>> + Sync,
+    known: Option<Known<'_>>,
 ) -> Result<Vec<Arc<Transaction>>, ImportError> {
-    let one = |index: usize, raw: &Vec<u8>| match known(&keccak256(raw)) {
+    let one = |index: usize, raw: &Vec<u8>| match known.and_then(|known| known(&keccak256(raw))) {
         Some(tx) => Ok(tx),
         None => decode_transaction(raw, network.chain_id)
             .map(Arc::new)
@@ -224,7 +227,7 @@ pub(crate) fn reorg(
         let (standing, header) = header_of(writing, *id)?;
         let block = Block { header: header.clone(), transactions: writing.body(*id)? };
         let fail = |error: ImportError| BranchError { block: Some(*id), error: Box::new(error) };
-        let transactions = recover(network, &block.transactions, |_| None).map_err(fail)?;
+        let transactions = recover(network, &block.transactions, None).map_err(fail)?;
         let base_fee = base_fee_after(network, &parent);
         let checked = Checked { block, standing, base_fee, transactions };
         result.added.push(execute(network, writing, checked).map_err(fail)?);

@@ -1,13 +1,16 @@
 //! Transactions that wait for a block.
 
+mod queue;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use pouw_ledger::{Account, Transaction};
 use pouw_types::{Amount, Network};
 
+use self::queue::{Queue, Waiting};
 use crate::error::SubmitError;
 
 /// How much may wait.
@@ -27,12 +30,6 @@ impl Default for MempoolLimits {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Waiting {
-    tx: Arc<Transaction>,
-    seq: u64,
-}
-
 /// What decides who goes first and who is evicted: tip, then age.
 type Rank = (u128, Reverse<u64>);
 
@@ -41,7 +38,7 @@ type Rank = (u128, Reverse<u64>);
 pub(crate) struct Mempool {
     network: &'static Network,
     limits: MempoolLimits,
-    queues: BTreeMap<Address, BTreeMap<u64, Waiting>>,
+    queues: BTreeMap<Address, Queue>,
     by_hash: HashMap<B256, (Address, u64)>,
     /// The last of each sender's queue, cheapest first: the ones that eviction may take without
     /// leaving a gap.
@@ -72,14 +69,19 @@ impl Mempool {
 
     pub(crate) fn get(&self, hash: &B256) -> Option<Arc<Transaction>> {
         let (sender, nonce) = self.by_hash.get(hash)?;
-        Some(Arc::clone(&self.queues.get(sender)?.get(nonce)?.tx))
+        self.queues.get(sender)?.get(*nonce).cloned()
+    }
+
+    /// Whether anything of a sender's waits.
+    pub(crate) fn has(&self, sender: Address) -> bool {
+        self.queues.contains_key(&sender)
     }
 
     /// The first nonce from the account's on that nothing waits for.
     pub(crate) fn pending_nonce(&self, sender: Address, account_nonce: u64) -> u64 {
         let Some(queue) = self.queues.get(&sender) else { return account_nonce };
         let mut next = account_nonce;
-        for nonce in queue.range(account_nonce..).map(|(nonce, _)| *nonce) {
+        for nonce in queue.from(account_nonce) {
             if nonce != next {
                 break;
             }
@@ -96,9 +98,9 @@ impl Mempool {
     ) -> Result<(), SubmitError> {
         self.admit(&tx, account)?;
         let (sender, nonce) = (tx.sender(), tx.nonce());
-        let replaced = self.queues.get(&sender).and_then(|queue| queue.get(&nonce)).cloned();
+        let replaced = self.queues.get(&sender).and_then(|queue| queue.get(nonce)).cloned();
         if let Some(other) = &replaced {
-            check_replacement(&other.tx, &tx)?;
+            check_replacement(other, &tx)?;
         } else if self.queue_len(sender) >= self.limits.per_sender {
             return Err(SubmitError::NonceTooHigh {
                 nonce,
@@ -106,7 +108,7 @@ impl Mempool {
                 limit: self.limits.per_sender,
             });
         }
-        let freed = replaced.as_ref().map_or(0, |other| other.tx.length_bytes());
+        let freed = replaced.as_ref().map_or(0, |other| other.length_bytes());
         self.make_room(&tx, replaced.is_some(), freed)?;
         if replaced.is_some() {
             self.take(sender, nonce);
@@ -140,10 +142,10 @@ impl Mempool {
         if nonce - next >= limit {
             return Err(SubmitError::NonceTooHigh { nonce, next, limit });
         }
-        let before = self.queues.get(&tx.sender()).map_or(Amount::ZERO, |queue| {
-            queue.range(next..nonce).fold(Amount::ZERO, |sum, (_, one)| plus(sum, &one.tx))
-        });
-        let need = plus(before, tx);
+        let queue = self.queues.get(&tx.sender());
+        let before = queue.map_or(U256::ZERO, |queue| queue.cost_before(next, nonce));
+        let need = before.saturating_add(U256::from(tx.max_cost().atto()));
+        let need = Amount::from_u256(need).unwrap_or(Amount::MAX);
         if account.balance < need {
             return Err(SubmitError::InsufficientFunds { have: account.balance, need });
         }
@@ -174,11 +176,11 @@ impl Mempool {
             if *sender == tx.sender() {
                 continue;
             }
-            let tail = self.queues.get(sender).and_then(BTreeMap::last_key_value);
-            if let Some((nonce, waiting)) = tail {
+            let tail = self.queues.get(sender).and_then(Queue::last);
+            if let Some(Waiting { tx, .. }) = tail {
                 count -= 1;
-                size -= waiting.tx.length_bytes();
-                evicted.push((*sender, *nonce));
+                size -= tx.length_bytes();
+                evicted.push((*sender, tx.nonce()));
             }
         }
         for (sender, nonce) in evicted {
@@ -188,7 +190,7 @@ impl Mempool {
     }
 
     fn queue_len(&self, sender: Address) -> u64 {
-        let length = self.queues.get(&sender).map_or(0, BTreeMap::len);
+        let length = self.queues.get(&sender).map_or(0, Queue::len);
         u64::try_from(length).unwrap_or(u64::MAX)
     }
 
@@ -202,7 +204,7 @@ impl Mempool {
     }
 
     fn tail(&self, sender: Address) -> Option<(Rank, Address)> {
-        let (_, last) = self.queues.get(&sender)?.last_key_value()?;
+        let last = self.queues.get(&sender)?.last()?;
         Some((self.rank(last), sender))
     }
 
@@ -213,16 +215,15 @@ impl Mempool {
         }
         self.size_bytes += tx.length_bytes();
         self.by_hash.insert(tx.hash(), (sender, nonce));
-        let waiting = Waiting { tx, seq: self.next_seq };
+        self.queues.entry(sender).or_default().insert(tx, self.next_seq);
         self.next_seq += 1;
-        self.queues.entry(sender).or_default().insert(nonce, waiting);
         self.tails.extend(self.tail(sender));
     }
 
     fn take(&mut self, sender: Address, nonce: u64) -> Option<Arc<Transaction>> {
         let tail = self.tail(sender);
         let queue = self.queues.get_mut(&sender)?;
-        let waiting = queue.remove(&nonce)?;
+        let tx = queue.remove(nonce)?;
         if queue.is_empty() {
             self.queues.remove(&sender);
         }
@@ -230,20 +231,16 @@ impl Mempool {
             self.tails.remove(&tail);
         }
         self.tails.extend(self.tail(sender));
-        self.by_hash.remove(&waiting.tx.hash());
-        self.size_bytes -= waiting.tx.length_bytes();
-        Some(waiting.tx)
+        self.by_hash.remove(&tx.hash());
+        self.size_bytes -= tx.length_bytes();
+        Some(tx)
     }
 
     /// After the head moved: drops what was used, for senders whose account changed.
     pub(crate) fn advance(&mut self, base_fee: u64, accounts: &BTreeMap<Address, Account>) {
         for (sender, account) in accounts {
-            let used: Vec<u64> = self
-                .queues
-                .get(sender)
-                .map(|queue| queue.range(..account.nonce).map(|(nonce, _)| *nonce).collect())
-                .unwrap_or_default();
-            for nonce in used {
+            let queue = self.queues.get(sender);
+            for nonce in queue.map(|queue| queue.below(account.nonce)).unwrap_or_default() {
                 self.take(*sender, nonce);
             }
         }
@@ -259,8 +256,7 @@ impl Mempool {
         let mut queues: HashMap<Address, Vec<Waiting>> = HashMap::with_capacity(self.queues.len());
         let mut heads = BinaryHeap::with_capacity(self.queues.len());
         for (sender, queue) in &self.queues {
-            let mut rest: Vec<Waiting> = queue.values().cloned().collect();
-            rest.reverse();
+            let rest: Vec<Waiting> = queue.iter().rev().cloned().collect();
             if let Some(first) = rest.last()
                 && let Some(tip) = first.tx.effective_tip(base_fee)
             {
@@ -294,10 +290,6 @@ impl Ordered {
             self.heads.push((tip, Reverse(next.seq), sender));
         }
     }
-}
-
-fn plus(sum: Amount, tx: &Transaction) -> Amount {
-    Amount::from_atto(sum.atto().saturating_add(tx.max_cost().atto()))
 }
 
 /// A replacement pays a tenth more, in fee and in tip.

@@ -260,7 +260,7 @@ impl Chain {
         let id = id.ok_or(ImportError::ReorgTooDeep { fork: height, oldest })?;
         let (standing, header) = reading.header(id)?.ok_or_else(|| corrupt("header", id))?;
         let state = reading.state(height)?;
-        let transactions = recover(self.inner.network, raw, |_| None)?;
+        let transactions = recover(self.inner.network, raw, None)?;
         let parent = Parent { standing: &standing, header: &header, state: &state };
         let source = Source::Listed(transactions);
         Template::build(self.inner.network, &parent, payout, time_ms, source)

@@ -1,6 +1,6 @@
 //! The state tree: a jellyfish Merkle tree whose versions are block heights.
 
-use std::collections::BTreeMap;
+mod update;
 
 use alloy_primitives::B256;
 use borsh::BorshDeserialize;
@@ -126,13 +126,8 @@ where
     N: ReadableTable<&'static [u8], &'static [u8]>,
     V: ReadableTable<&'static [u8; 40], &'static [u8]>,
 {
-    // By hash, so that neighbours in the tree are read and written one after the other.
-    let sorted: BTreeMap<KeyHash, Option<OwnedValue>> =
-        writes.iter().map(|(key, value)| (key_hash(key), value.clone())).collect();
-    let (RootHash(root), batch) = JellyfishMerkleTree::<_, Blake3>::new(reader)
-        .put_value_set(sorted, version)
-        .map_err(tree_error)?;
-    Ok((B256::from(root), batch))
+    let changes = writes.iter().map(|(key, value)| (key_hash(key), value.clone()));
+    update::update(reader, version, changes).map_err(tree_error)
 }
 
 /// Shows that a key has a value, or none, in the state of a root.

@@ -130,7 +130,10 @@ impl<'t> Writing<'t> {
     ) -> Result<(), StoreError> {
         self.put_tree(height, batch)?;
         self.best.insert(height, &id.0)?;
-        for (index, hash) in (0u32..).zip(hashes) {
+        // In the order of the table, so that a page is found and written once.
+        let mut places: Vec<(&B256, u32)> = hashes.iter().zip(0u32..).collect();
+        places.sort_unstable();
+        for (hash, index) in places {
             self.places.insert(&hash.0, (height, index))?;
         }
         if let Some(bloom) = bloom {
