@@ -176,10 +176,10 @@ async fn run() -> Result<(), Failure> {
     let [put, put_copy, put_peer, get, get_copy, get_peer] = times.map(median);
     #[expect(clippy::cast_precision_loss, reason = "a size in MiB is small")]
     let mib = mib as f64;
-    report("s3-put/file-copy", put, put_copy, mib, 0.9);
-    report("s3-put/s3s-fs", put, put_peer, mib, 1.5);
-    report("s3-get/file-copy", get, get_copy, mib, 0.9);
-    report("s3-get/s3s-fs", get, get_peer, mib, 1.5);
+    report("s3-put-file-copy", put, put_copy, mib, 0.9);
+    report("s3-put-s3s-fs", put, put_peer, mib, 1.5);
+    report("s3-get-file-copy", get, get_copy, mib, 0.9);
+    report("s3-get-s3s-fs", get, get_peer, mib, 1.5);
     serving.abort();
     peering.abort();
     Ok(())
