@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::patience::{Quota, waited_ns};
+use crate::quota::Quota;
 
 /// How long the probe works, milliseconds. Two and more of the usual 100 ms periods of a quota, so
 /// that a cut quota shows, and short enough for a gate of 0.3 s.
@@ -28,13 +28,13 @@ const MAX_THREADS: u32 = 1_024;
 pub struct ThreadRun {
     /// Finished chunks; each is the same work on every machine.
     pub work: u64,
-    /// The processor time of a chunk, nanoseconds: nine of ten took at least as long.
+    /// Processor time of a chunk that nothing disturbed: a tenth of the chunks took at most this.
     pub chunk_ns: u64,
     /// By the clock on the wall.
     pub wall_ns: u64,
-    /// Of it, runnable without running: other load, or a quota.
-    pub waited_ns: u64,
-    /// Of that, at most what a quota of the control group took.
+    /// Of it, on a processor.
+    pub cpu_ns: u64,
+    /// Of the rest, at most what a quota of the control group took.
     pub throttled_ns: u64,
 }
 
@@ -44,21 +44,28 @@ pub struct ThreadRun {
 pub struct Measurement {
     /// One entry a thread.
     pub threads: Vec<ThreadRun>,
+    /// What quotas allow all threads together, thousandths of a processor, as the kernel says it; none
+    /// where there is no quota.
+    pub quota_millis: Option<u64>,
 }
 
 impl ThreadRun {
-    /// Chunks a second: the speed of the processor, times the part of it that the thread may use.
+    /// Chunks a second of a processor to itself.
+    #[must_use]
+    pub fn speed_per_s(&self) -> u64 {
+        1_000_000_000_u64.checked_div(self.chunk_ns).unwrap_or(0)
+    }
+
+    /// Chunks a second: the speed of the processor, times the share of it that a quota left.
     ///
-    /// The speed is that of the fast chunks, by processor time, so that neither other load nor a
-    /// moment's trouble in caches and siblings counts. What a quota took does, because the client
-    /// would miss it too.
+    /// What other load, other machines on the same iron and interrupts took does not count: they
+    /// come and go. What a quota took counts, because the client would miss it too.
     #[must_use]
     pub fn work_per_s(&self) -> u64 {
-        let ran_ns = u128::from(self.wall_ns.saturating_sub(self.waited_ns));
-        let allowed_ns = ran_ns.saturating_add(u128::from(self.throttled_ns));
-        let scaled = ran_ns.saturating_mul(1_000_000_000);
-        let divisor = allowed_ns.saturating_mul(u128::from(self.chunk_ns));
-        u64::try_from(scaled.checked_div(divisor).unwrap_or(0)).unwrap_or(u64::MAX)
+        let allowed_ns = self.cpu_ns.saturating_add(self.throttled_ns);
+        let work = u128::from(self.cpu_ns).saturating_mul(1_000_000_000);
+        let time = u128::from(self.chunk_ns).saturating_mul(allowed_ns.into());
+        u64::try_from(work.checked_div(time).unwrap_or(0)).unwrap_or(u64::MAX)
     }
 }
 
@@ -75,10 +82,18 @@ impl Measurement {
         self.threads.iter().map(|thread| thread.wall_ns).max().unwrap_or(0)
     }
 
-    /// Chunks a second of all threads together.
+    /// Chunks a second of all threads together, by [`ThreadRun::work_per_s`]; not more than the quota
+    /// allows, which does not show in the times while other load leaves even less.
     #[must_use]
     pub fn work_per_s(&self) -> u64 {
-        self.threads.iter().map(ThreadRun::work_per_s).fold(0, u64::saturating_add)
+        let sum =
+            |of: fn(&ThreadRun) -> u64| self.threads.iter().map(of).fold(0, u64::saturating_add);
+        let measured = sum(ThreadRun::work_per_s);
+        let Some(quota_millis) = self.quota_millis else { return measured };
+        let threads = u128::try_from(self.threads.len()).unwrap_or(u128::MAX);
+        let allowed = u128::from(sum(ThreadRun::speed_per_s)).saturating_mul(quota_millis.into());
+        let allowed = allowed.checked_div(threads.saturating_mul(1_000)).unwrap_or(0);
+        measured.min(u64::try_from(allowed).unwrap_or(u64::MAX))
     }
 }
 
@@ -101,7 +116,7 @@ pub fn run_cpu_probe(threads: u32) -> Measurement {
         let finished = started.into_iter().map(|one| one.ok().and_then(|one| one.join().ok()));
         finished.map(Option::unwrap_or_default).collect()
     });
-    Measurement { threads: runs }
+    Measurement { threads: runs, quota_millis: quota.cores_millis() }
 }
 
 fn run_thread(seed: u64, quota: &Quota) -> ThreadRun {
@@ -109,45 +124,44 @@ fn run_thread(seed: u64, quota: &Quota) -> ThreadRun {
     // The first chunk warms caches and clocks up.
     let mut state = chunk(&mut ring, seed);
     let throttled_before = quota.throttled_ns();
-    let waited_before = waited_ns();
     let start = Instant::now();
+    let cpu_start = cpu_ns();
     let budget = Duration::from_millis(CPU_PROBE_MS);
     let mut chunks_ns = Vec::new();
-    let mut before_ns = processor_ns();
+    let mut cpu = cpu_start;
     while start.elapsed() < budget {
         state = black_box(chunk(&mut ring, state));
-        let after_ns = processor_ns();
-        chunks_ns.push(after_ns.saturating_sub(before_ns));
-        before_ns = after_ns;
+        let now = cpu_ns();
+        chunks_ns.push(now.saturating_sub(cpu));
+        cpu = now;
     }
-    let wall = start.elapsed();
-    let waited = difference(waited_before, waited_ns());
-    let throttled = difference(throttled_before, quota.throttled_ns());
+    let wall_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let cpu_ns = cpu.saturating_sub(cpu_start);
+    let throttled = throttled_before.zip(quota.throttled_ns());
+    // Where no file tells quota from load, all waiting is taken for quota: no false pass.
+    let throttled = throttled.map_or(u64::MAX, |(before, after)| after.saturating_sub(before));
     ThreadRun {
         work: u64::try_from(chunks_ns.len()).unwrap_or(u64::MAX),
-        chunk_ns: fast_decile(chunks_ns),
-        wall_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
-        waited_ns: waited.unwrap_or(0),
-        // Where no file tells quota from load, all waiting is taken for quota: no false pass.
-        throttled_ns: throttled.map_or(u64::MAX, |ns| ns).min(waited.unwrap_or(0)),
+        chunk_ns: undisturbed(&mut chunks_ns),
+        wall_ns,
+        cpu_ns,
+        throttled_ns: throttled.min(wall_ns.saturating_sub(cpu_ns)),
     }
 }
 
-/// The time that the calling thread ran, nanoseconds.
-fn processor_ns() -> u64 {
+/// Processor time of the calling thread.
+fn cpu_ns() -> u64 {
     let time = clock_gettime(ClockId::ThreadCPUTime);
-    let of = |part: i64| u64::try_from(part).unwrap_or(0);
-    of(time.tv_sec).saturating_mul(1_000_000_000).saturating_add(of(time.tv_nsec))
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The value below which a tenth lies; 0 of none.
-fn fast_decile(mut values: Vec<u64>) -> u64 {
-    let at = values.len() / 10;
-    if at < values.len() { *values.select_nth_unstable(at).1 } else { 0 }
-}
-
-fn difference(before: Option<u64>, after: Option<u64>) -> Option<u64> {
-    Some(after?.saturating_sub(before?))
+/// The time that a tenth of the chunks took at most. What disturbs the others (an interrupt, caches
+/// lost to another thread, the other hyperthread of the core) is not the machine's speed.
+fn undisturbed(chunks_ns: &mut [u64]) -> u64 {
+    chunks_ns.sort_unstable();
+    let tenth = chunks_ns.len().div_ceil(10).saturating_sub(1);
+    chunks_ns.get(tenth).copied().unwrap_or(0)
 }
 
 /// Memory whose words say where the next access goes: one cycle through all of them.
@@ -212,25 +226,40 @@ mod tests {
 
     #[test]
     fn waiting_for_others_does_not_count_but_a_quota_does() {
-        let check = |waited_ns, throttled_ns, expected| {
-            let run =
-                ThreadRun { work: 5, chunk_ns: 1_000_000, wall_ns: 1_000, waited_ns, throttled_ns };
-            assert_eq!(run.work_per_s(), expected);
+        let check = |cpu_ns, throttled_ns, expected| {
+            let wall_ns = 1_000_000_000;
+            let run = ThreadRun { work: 100, chunk_ns: 1_000_000, wall_ns, cpu_ns, throttled_ns };
+            assert_eq!(run.work_per_s(), expected, "{run:?}");
         };
-        check(0, 0, 1_000);
-        check(400, 0, 1_000);
-        check(400, 400, 600);
-        check(400, 200, 750);
-        check(2_000, 0, 0);
+        check(1_000_000_000, 0, 1_000);
+        check(400_000_000, 0, 1_000);
+        check(500_000_000, 500_000_000, 500);
+        check(600_000_000, 200_000_000, 750);
+        check(0, 1_000_000_000, 0);
         assert_eq!(ThreadRun::default().work_per_s(), 0);
+        // A quota of half a processor each, of which load left so little that it never held them back.
+        let run = ThreadRun { chunk_ns: 1_000_000, cpu_ns: 4, ..ThreadRun::default() };
+        let check = |quota_millis, expected| {
+            let measured = Measurement { threads: vec![run; 2], quota_millis };
+            assert_eq!(measured.work_per_s(), expected, "{quota_millis:?}");
+        };
+        check(None, 2_000);
+        check(Some(1_000), 1_000);
+        check(Some(5_000), 2_000);
+        check(Some(0), 0);
+        assert_eq!(Measurement { threads: vec![], quota_millis: Some(9) }.work_per_s(), 0);
     }
 
     #[test]
-    fn a_chunk_that_was_disturbed_does_not_count() {
-        assert_eq!(fast_decile(vec![]), 0);
-        assert_eq!(fast_decile(vec![7]), 7);
-        let disturbed = (0..50).map(|index| if index % 3 == 0 { 100 } else { 100 + index });
-        assert_eq!(fast_decile(disturbed.collect()), 100);
+    fn the_undisturbed_chunk_is_the_slowest_of_the_fastest_tenth() {
+        let check = |mut chunks: Vec<u64>, expected| {
+            assert_eq!(undisturbed(&mut chunks), expected, "{chunks:?}");
+        };
+        check(vec![], 0);
+        check(vec![7], 7);
+        check((1..=10).rev().collect(), 1);
+        check((1..=100).rev().collect(), 10);
+        check([vec![900; 89], vec![5; 11]].concat(), 5);
     }
 
     #[test]

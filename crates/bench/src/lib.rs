@@ -17,7 +17,7 @@
 mod cpu;
 mod gate;
 mod image;
-mod patience;
+mod quota;
 mod self_test;
 
 pub use cpu::{CPU_PROBE_MS, Measurement, ThreadRun, run_cpu_probe};
@@ -25,4 +25,5 @@ pub use gate::{
     GATE_RUNS, LISTED_RUNS, Reference, Verdict, judge, listed, needed, rate_per_s, score,
 };
 pub use image::{ImageBench, ImageBenchError};
+pub use quota::Quota;
 pub use self_test::{Component, SelfTest, SelfTestError, Unit, self_test};

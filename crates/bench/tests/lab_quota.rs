@@ -24,8 +24,7 @@ fn write(path: &Path, text: &str) {
     });
 }
 
-/// A group with half a processor, before all other groups: it takes that half at once, so that other
-/// load can't hide the quota.
+/// A group with half a processor. Beside other load it may not even get that half.
 fn half() -> Group {
     let root = Path::new("/sys/fs/cgroup");
     let unified = root.join("cgroup.controllers").exists();
@@ -40,10 +39,8 @@ fn half() -> Group {
     let group = Group(path);
     if unified {
         write(&group.0.join("cpu.max"), "50000 100000");
-        write(&group.0.join("cpu.weight"), "10000");
     } else {
         write(&group.0.join("cpu.cfs_quota_us"), "50000");
-        write(&group.0.join("cpu.shares"), "262144");
     }
     group
 }
@@ -59,7 +56,7 @@ fn a_halved_quota_fails_the_gate() {
         println!("runs {} {} {} end", runs[0], runs[1], runs[2]);
         return;
     }
-    let listed = listed([0; LISTED_RUNS].map(|_| run()));
+    let before = listed([0; LISTED_RUNS].map(|_| run()));
     let group = half();
     let program = std::env::current_exe().expect("the test knows itself");
     let output = Command::new("sh")
@@ -75,6 +72,8 @@ fn a_halved_quota_fails_the_gate() {
     let runs = text.split_once("runs ").and_then(|(_, rest)| rest.split_once(" end"));
     let runs = runs.unwrap_or_else(|| panic!("no runs in {text}")).0;
     let runs: Vec<u32> = runs.split(' ').map(|run| run.parse().expect("a score")).collect();
+    // The machine may have been slower while it listed than it was in the gate; not before and after.
+    let listed = before.max(listed([0; LISTED_RUNS].map(|_| run())));
     let verdict = judge(listed, &runs);
     assert!(matches!(verdict, Verdict::Failed { .. }), "listed {listed}, {runs:?}: {verdict:?}");
 }
