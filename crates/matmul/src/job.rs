@@ -1,0 +1,185 @@
+//! A job: the exact product of A and a kept B, and the tickets that won on the way.
+
+use std::sync::Mutex;
+
+use crate::difficulty::Target;
+use crate::engine::Engine;
+use crate::hash::{Core, LeftKey};
+use crate::kernel::{Group, Kernel, Rows, Transcript};
+use crate::noise::left_strip;
+use crate::operand::Committed;
+use crate::panel::{Panel, Recipe, Trace};
+use crate::right::Right;
+use crate::shape::{GROUP, STRIPES, ShapeError};
+use crate::ticket::Ticket;
+use crate::{Difficulty, Shape, Side};
+
+/// Tiles of B that are worked on before the next rows: 480 KiB a segment, which the second-level cache
+/// holds.
+pub(crate) const WIDTH: usize = 30;
+/// The most groups of A that a thread prepares and keeps at a time.
+pub(crate) const HEIGHT: usize = 16;
+
+/// What a job gives.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The sizes.
+    pub shape: Shape,
+    /// K_A.
+    pub key: LeftKey,
+    /// C = A·B, row by row.
+    pub product: Vec<i32>,
+    /// The tickets below the target, by i, j, s.
+    pub winners: Vec<Ticket>,
+}
+
+impl Right {
+    /// Multiplies, and looks for winning tickets for the block with this core.
+    ///
+    /// # Errors
+    /// The inner sizes differ.
+    pub fn mine(
+        &self,
+        a: &Committed,
+        core: Core,
+        difficulty: Difficulty,
+        engine: &Engine,
+    ) -> Result<Job, ShapeError> {
+        let shape = self.shape(a)?;
+        let key = LeftKey::derive(self.key, core, &a.root(), shape.m());
+        let mut product = vec![0; shape.m() as usize * shape.n() as usize];
+        let winners = Mutex::new(Vec::new());
+        let run =
+            Run { right: self, a, shape, key, target: difficulty.target(), kernel: engine.kernel };
+        let groups = shape.groups(Side::Left) as usize;
+        let height = groups.div_ceil(engine.threads()).clamp(1, HEIGHT);
+        let blocks = product.chunks_mut(height * GROUP * shape.n() as usize);
+        let blocks = (0..shape.groups(Side::Left)).step_by(height).zip(blocks);
+        engine.each(blocks, |(first, rows)| {
+            let won = run.block(first, rows);
+            if let Ok(mut winners) = winners.lock() {
+                winners.extend(won);
+            }
+        });
+        let mut winners = winners.into_inner().unwrap_or_default();
+        winners.sort_unstable_by_key(|ticket| (ticket.i, ticket.j, ticket.s));
+        Ok(Job { shape, key, product, winners })
+    }
+}
+
+struct Run<'a> {
+    right: &'a Right,
+    a: &'a Committed,
+    shape: Shape,
+    key: LeftKey,
+    target: Target,
+    kernel: Kernel,
+}
+
+impl Run<'_> {
+    /// Some groups of rows from the first on, whole width; gives the winners.
+    fn block(&self, first: u32, rows: &mut [i32]) -> Vec<Ticket> {
+        let (n, tiles) = (self.shape.n() as usize, self.shape.groups(Side::Right) as usize);
+        let groups: Vec<(u32, Vec<Panel>, Trace)> =
+            (first..).take(rows.len() / (GROUP * n)).map(|group| self.prepare(group)).collect();
+        let mut hashing = Hashing::new(self);
+        for start in (0..tiles).step_by(WIDTH) {
+            let range = start..tiles.min(start + WIDTH);
+            let width = range.len();
+            let traces = self.right.traces.get(range.clone()).unwrap_or_default();
+            let corrections = self.right.corrections.get(range.clone()).unwrap_or_default();
+            for ((_, _, trace), rows) in groups.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
+                if let Some(mut rows) = part(rows, n, start, width) {
+                    (self.kernel.denoise)(trace, traces, corrections, &mut rows);
+                }
+            }
+            for (s, panels) in (0..).zip(self.right.panels.chunks_exact(tiles)) {
+                let b = panels.get(range.clone()).unwrap_or_default();
+                for ((group, a, _), rows) in groups.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
+                    let Some((a, mut rows)) = a.get(s as usize).zip(part(rows, n, start, width))
+                    else {
+                        continue;
+                    };
+                    let mut transcripts: [Transcript; WIDTH] = [[0; STRIPES]; WIDTH];
+                    (self.kernel.mine)(a, b, &mut rows, &mut transcripts);
+                    let columns = (0..).skip(start).take(width);
+                    for (j, transcript) in columns.zip(transcripts) {
+                        hashing.push(Ticket { i: *group, j, s, transcript });
+                    }
+                }
+            }
+        }
+        hashing.finish()
+    }
+
+    fn prepare(&self, group: u32) -> (u32, Vec<Panel>, Trace) {
+        let orders = &self.right.orders;
+        let recipe =
+            Recipe { raise: 128, noise: &orders.pi, places: &orders.rho, sum_noisy: false };
+        let noise = left_strip(self.key, group);
+        let mut panels = vec![Panel::ZERO; self.shape.segments() as usize];
+        let mut places: Vec<&mut Panel> = panels.iter_mut().collect();
+        let (lines, k) = (self.a.lines().group(group), self.shape.k() as usize);
+        let prepared = (self.kernel.prepare)(
+            Group { lines, k, noise: &noise, recipe, right: false },
+            &mut places,
+        );
+        (group, panels, prepared.trace)
+    }
+}
+
+/// A group's rows from a tile on.
+pub(crate) fn part(rows: &mut [i32], stride: usize, tile: usize, tiles: usize) -> Option<Rows<'_>> {
+    Rows::new(rows.get_mut(tile * GROUP..)?, stride, tiles)
+}
+
+/// Tickets waiting to be hashed sixteen at a time. Every ticket is hashed: none is left out by what its
+/// transcript looks like.
+struct Hashing<'a> {
+    run: &'a Run<'a>,
+    key: [u32; 8],
+    waiting: Vec<Ticket>,
+    words: [[u32; GROUP]; STRIPES + 3],
+    winners: Vec<Ticket>,
+}
+
+impl<'a> Hashing<'a> {
+    fn new(run: &'a Run<'a>) -> Self {
+        let (words, _) = run.key.0.as_chunks::<4>();
+        let mut key = [0; 8];
+        for (to, from) in key.iter_mut().zip(words) {
+            *to = u32::from_le_bytes(*from);
+        }
+        let waiting = Vec::with_capacity(GROUP);
+        Self { run, key, waiting, words: [[0; GROUP]; STRIPES + 3], winners: Vec::new() }
+    }
+
+    fn push(&mut self, ticket: Ticket) {
+        let lane = self.waiting.len();
+        let fields = ticket.transcript.into_iter().chain([ticket.i, ticket.j, ticket.s]);
+        for (words, field) in self.words.iter_mut().zip(fields) {
+            if let Some(word) = words.get_mut(lane) {
+                *word = field;
+            }
+        }
+        self.waiting.push(ticket);
+        if self.waiting.len() == GROUP {
+            self.hash();
+        }
+    }
+
+    fn hash(&mut self) {
+        let tops = (self.run.kernel.top_words)(&self.key, &self.words);
+        for (ticket, top) in self.waiting.drain(..).zip(tops) {
+            let near = top <= self.run.target.top_word();
+            if near && self.run.target.is_met(&ticket.value(self.run.key)) {
+                self.winners.push(ticket);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Ticket> {
+        self.hash();
+        self.winners
+    }
+}

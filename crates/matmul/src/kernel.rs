@@ -1,0 +1,157 @@
+//! The back ends: one set of functions for each kind of processor, chosen once, all bit-identical.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "indices are within arrays whose sizes are constants, and checked where they are not"
+)]
+#![expect(unsafe_code, reason = "vector instructions; each block says why it is sound")]
+
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
+
+use std::sync::OnceLock;
+
+use crate::noise::Strip;
+use crate::panel::{Panel, Recipe, Trace};
+use crate::shape::{GROUP, STRIPES};
+
+/// The XOR of a tile's accumulators after each stripe.
+pub(crate) type Transcript = [u32; STRIPES];
+
+/// Sixteen rows of the product from one tile on: row r starts at `r · stride`.
+pub(crate) struct Rows<'a> {
+    values: &'a mut [i32],
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows of `tiles` tiles; `None` if the values do not reach that far.
+    pub(crate) fn new(values: &'a mut [i32], stride: usize, tiles: usize) -> Option<Self> {
+        let width = tiles * GROUP;
+        let reach = (GROUP - 1) * stride + width;
+        (width <= stride && values.len() >= reach).then_some(Self { values, stride })
+    }
+}
+
+/// What a back end can do. Each function works on as many tiles as there are panels of B, side by
+/// side, and [`Rows`] reaches over all of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel {
+    /// Adds one segment to the product and says what each tile went through.
+    pub(crate) mine: fn(&Panel, &[Panel], &mut Rows<'_>, &mut [Transcript]),
+    /// Adds the first quads of one segment to the product.
+    pub(crate) multiply: fn(&Panel, &[Panel], usize, &mut Rows<'_>),
+    /// Sets the product to the corrections less the noise.
+    pub(crate) denoise: fn(&Trace, &[Trace], &[[i32; GROUP]], &mut Rows<'_>),
+    /// Prepares a group of A or B.
+    pub(crate) prepare: fn(Group<'_>, &mut [&mut Panel]) -> Prepared,
+    /// Arranges sixteen lines of a multiple of sixteen entries in panels, raised.
+    pub(crate) pack: fn(&[i8], usize, u8, &mut [&mut Panel]),
+    /// The top words of the values of sixteen tickets: key, and words of the blocks by place.
+    pub(crate) top_words: fn(&[u32; 8], &[[u32; GROUP]; 11]) -> [u32; GROUP],
+}
+
+/// A group of lines to be prepared.
+#[derive(Clone, Copy)]
+pub(crate) struct Group<'a> {
+    pub(crate) lines: &'a [i8],
+    pub(crate) k: usize,
+    pub(crate) noise: &'a Strip,
+    pub(crate) recipe: Recipe<'a>,
+    pub(crate) right: bool,
+}
+
+/// What preparing a group gives beside its panels.
+pub(crate) struct Prepared {
+    pub(crate) trace: Trace,
+    /// Of B's columns.
+    pub(crate) corrections: [i32; GROUP],
+}
+
+/// Instructions that a product is computed with. All give the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// Plain Rust that any processor runs.
+    Portable,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// x86-64 with AVX-512 and VNNI.
+    Avx512Vnni,
+    /// x86-64 with AMX-INT8, AVX-512 and VNNI.
+    Amx,
+    /// 64-bit ARM.
+    Neon,
+}
+
+impl Backend {
+    /// From the fastest to the slowest.
+    pub const ALL: [Self; 5] =
+        [Self::Amx, Self::Avx512Vnni, Self::Avx2, Self::Neon, Self::Portable];
+
+    pub(crate) const PORTABLE: Kernel = portable::KERNEL;
+
+    /// The fastest that this machine has and that computes what the portable one computes; found out
+    /// once.
+    #[must_use]
+    pub fn best() -> Self {
+        static BEST: OnceLock<Backend> = OnceLock::new();
+        let works = |backend: &Self| backend.kernel().is_some_and(|kernel| agrees(&kernel));
+        *BEST.get_or_init(|| Self::ALL.into_iter().find(works).unwrap_or(Self::Portable))
+    }
+
+    /// Whether this machine, and its operating system, have it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        self.kernel().is_some()
+    }
+
+    /// Its functions, where the machine has it.
+    pub(crate) fn kernel(self) -> Option<Kernel> {
+        match self {
+            Self::Portable => Some(portable::KERNEL),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::kernel(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512::kernel(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => amx::kernel(),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Some(neon::KERNEL),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a back end computes one segment as the portable one does. A miscompiled or misdetected
+/// kernel must cost speed and not blocks.
+fn agrees(kernel: &Kernel) -> bool {
+    let entry = |place: usize, step: usize| (place * step % 251).to_le_bytes()[0];
+    let mut a = Panel::ZERO;
+    let mut b = vec![Panel::ZERO; 4];
+    for (place, byte) in a.0.iter_mut().enumerate() {
+        *byte = entry(place, 7);
+    }
+    for (place, byte) in b.iter_mut().flat_map(|panel| &mut panel.0).enumerate() {
+        // −125 … 125
+        *byte = entry(place, 11).wrapping_sub(125);
+    }
+    let run = |kernel: &Kernel| {
+        let mut values = vec![0; GROUP * 4 * GROUP];
+        let mut transcripts = [[0; STRIPES]; 4];
+        if let Some(mut rows) = Rows::new(&mut values, 4 * GROUP, 4) {
+            (kernel.mine)(&a, &b, &mut rows, &mut transcripts);
+        }
+        (values, transcripts)
+    };
+    run(kernel) == run(&portable::KERNEL)
+}

@@ -1,0 +1,249 @@
+//! AVX2, which has no exact product of u8 and int8: `vpmaddubsw` saturates at 16 bits.
+//!
+//! So A' is used as it is, without 128 added: |A'| times B' with the sign of A' stays below 2^15 for
+//! two products, as both are in [−127, 127]. 128 times the columns' sums is added where sums are looked
+//! at. A byte of A may be −128 (a digit of a trace): its magnitude, 128, is right as u8.
+
+use std::arch::x86_64::{
+    __m256i, _mm256_abs_epi8, _mm256_add_epi32, _mm256_load_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sign_epi8, _mm256_slli_epi32,
+    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_xor_si256,
+};
+
+use crate::kernel::transpose::transpose;
+use crate::kernel::{Group, Kernel, Prepared, Rows, Transcript, portable};
+use crate::panel::{self, Panel, QUAD, STRIPE_QUADS, Trace};
+use crate::shape::{GROUP, SEGMENT, STRIPES};
+
+/// Rows that are worked on at once: four by two vectors of eight sums.
+const ROWS: usize = 4;
+const STRIPE_BYTES: usize = STRIPE_QUADS * QUAD;
+
+pub(super) fn kernel() -> Option<Kernel> {
+    is_x86_feature_detected!("avx2").then_some(KERNEL)
+}
+
+// SAFETY, of every function below: `kernel` hands them out only where the processor has AVX2.
+const KERNEL: Kernel = Kernel {
+    // SAFETY: see above.
+    mine: |a, b, rows, transcripts| unsafe { mine(a, b, rows, transcripts) },
+    // SAFETY: see above.
+    multiply: |a, b, quads, rows| unsafe { multiply(a, b, quads, rows) },
+    // SAFETY: see above.
+    denoise: |a, b, corrections, rows| unsafe { denoise(a, b, corrections, rows) },
+    // SAFETY: see above.
+    prepare: |group, panels| unsafe { prepare(group, panels) },
+    // SAFETY: see above.
+    pack: |lines, k, raise, panels| unsafe { pack(lines, k, raise, panels) },
+    // SAFETY: see above.
+    top_words: |key, words| unsafe { top_words(key, words) },
+};
+
+#[target_feature(enable = "avx2")]
+fn prepare(group: Group<'_>, panels: &mut [&mut Panel]) -> Prepared {
+    portable::prepare_with(group, panels, transpose)
+}
+
+#[target_feature(enable = "avx2")]
+fn pack(lines: &[i8], k: usize, raise: u8, panels: &mut [&mut Panel]) {
+    panel::pack(lines, k, raise, panels, transpose);
+}
+
+#[target_feature(enable = "avx2")]
+fn top_words(key: &[u32; 8], words: &[[u32; GROUP]; 11]) -> [u32; GROUP] {
+    portable::top_words(key, words)
+}
+
+/// Sixteen sums.
+type Pair = [__m256i; 2];
+
+/// The sixteen columns of a quad.
+///
+/// # Safety
+/// `quad` points to 64 bytes that are aligned to 32.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn load(quad: *const u8) -> Pair {
+    // SAFETY: the caller's.
+    [0, 32].map(|half| unsafe { _mm256_load_si256(quad.wrapping_add(half).cast()) })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add(x: Pair, y: Pair) -> Pair {
+    [_mm256_add_epi32(x[0], y[0]), _mm256_add_epi32(x[1], y[1])]
+}
+
+/// Adds quads of four rows, less 128 each, times sixteen columns.
+///
+/// # Safety
+/// `a` and `b` point to `quads` quads, `b` aligned to 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn add_quads(
+    mut sums: [Pair; ROWS],
+    a: *const u8,
+    b: *const u8,
+    quads: usize,
+) -> [Pair; ROWS] {
+    let ones = _mm256_set1_epi16(1);
+    for quad in 0..quads {
+        // SAFETY: the caller's.
+        let columns = unsafe { load(b.wrapping_add(quad * QUAD)) };
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's; four bytes of a row, at any alignment.
+            let four =
+                unsafe { a.wrapping_add(quad * QUAD + row * 4).cast::<u32>().read_unaligned() };
+            // Less 128: the top bit of each byte changes.
+            let row = _mm256_set1_epi32((four ^ 0x8080_8080).cast_signed());
+            let magnitude = _mm256_abs_epi8(row);
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                let pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(column, row));
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+            }
+        }
+    }
+    sums
+}
+
+/// 128 times the sums of sixteen columns over quads.
+///
+/// # Safety
+/// `b` points to `quads` quads, aligned to 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn column_sums(b: *const u8, quads: usize) -> Pair {
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for quad in 0..quads {
+        // SAFETY: the caller's.
+        let columns = unsafe { load(b.wrapping_add(quad * QUAD)) };
+        for (sum, column) in sums.iter_mut().zip(columns) {
+            let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), column);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
+    }
+    sums.map(|sum| _mm256_slli_epi32::<7>(sum))
+}
+
+/// Joins the sums of four rows, from `first` on, with what stands in the product.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(rows: &mut Rows<'_>, first: usize, tile: usize, sums: &[Pair; ROWS], added: bool) {
+    for (row, sums) in (first..).zip(sums) {
+        let first = row * rows.stride + tile * GROUP;
+        let values = rows.values[first..first + GROUP].as_chunks_mut::<8>().0;
+        for (values, sum) in values.iter_mut().zip(sums) {
+            // SAFETY: 32 bytes are read from a reference to 32 bytes, at any alignment.
+            let old = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
+            let new = if added { _mm256_add_epi32(old, *sum) } else { *sum };
+            // SAFETY: 32 bytes are written to a reference to 32 bytes, at any alignment.
+            unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), new) };
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    for ((tile, b), transcript) in b.iter().enumerate().zip(transcripts) {
+        let mut owed = [[_mm256_setzero_si256(); 2]; STRIPES];
+        let mut total = [_mm256_setzero_si256(); 2];
+        for (stripe, owed) in owed.iter_mut().enumerate() {
+            // SAFETY: a panel has eight stripes of 32 quads and is aligned to 64 bytes.
+            let sums = unsafe {
+                column_sums(b.0.as_ptr().wrapping_add(stripe * STRIPE_BYTES), STRIPE_QUADS)
+            };
+            total = add(total, sums);
+            *owed = total;
+        }
+        let mut seen = [[_mm256_setzero_si256(); 2]; STRIPES];
+        for first in (0..GROUP).step_by(ROWS) {
+            let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+            for (stripe, (seen, owed)) in seen.iter_mut().zip(&owed).enumerate() {
+                let start = stripe * STRIPE_BYTES;
+                // SAFETY: as above; the rows from `first` on start within a quad.
+                sums = unsafe {
+                    let a = a.0.as_ptr().wrapping_add(start + first * 4);
+                    add_quads(sums, a, b.0.as_ptr().wrapping_add(start), STRIPE_QUADS)
+                };
+                for sums in sums {
+                    let raised = add(sums, *owed);
+                    *seen = [
+                        _mm256_xor_si256(seen[0], raised[0]),
+                        _mm256_xor_si256(seen[1], raised[1]),
+                    ];
+                }
+            }
+            store(rows, first, tile, &sums.map(|sums| add(sums, total)), true);
+        }
+        for (seen, word) in seen.iter().zip(transcript) {
+            *word = xor_lanes(_mm256_xor_si256(seen[0], seen[1]));
+        }
+    }
+}
+
+/// The XOR of eight lanes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn xor_lanes(lanes: __m256i) -> u32 {
+    let mut words = [0_u32; 8];
+    // SAFETY: 32 bytes are written to 32 bytes, at any alignment.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), lanes) };
+    words.into_iter().fold(0, |seen, word| seen ^ word)
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+    let quads = quads.min(SEGMENT / 4);
+    for (tile, b) in b.iter().enumerate() {
+        // SAFETY: a panel has 256 quads, `quads` is at most that, and it is aligned to 64 bytes.
+        let owed = unsafe { column_sums(b.0.as_ptr(), quads) };
+        for first in (0..GROUP).step_by(ROWS) {
+            let zero = [[_mm256_setzero_si256(); 2]; ROWS];
+            // SAFETY: as above; the rows from `first` on start within a quad.
+            let sums = unsafe {
+                add_quads(zero, a.0.as_ptr().wrapping_add(first * 4), b.0.as_ptr(), quads)
+            };
+            store(rows, first, tile, &sums.map(|sums| add(sums, owed)), true);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn denoise(a: &Trace, b: &[Trace], corrections: &[[i32; GROUP]], rows: &mut Rows<'_>) {
+    for ((tile, b), corrections) in b.iter().enumerate().zip(corrections) {
+        let to = |digit: usize| b.0[digit].as_ptr();
+        // SAFETY: each part of a trace has 32 quads; traces, and so their parts, are aligned to 64 bytes.
+        let [f, high, low] = [0, 1, 2].map(|digit| unsafe { column_sums(to(digit), STRIPE_QUADS) });
+        let owed_high = add(f, high);
+        let owed_low = add(f, low);
+        let (halves, _) = corrections.as_chunks::<8>();
+        // SAFETY: 32 bytes are read from a reference to 32 bytes, at any alignment.
+        let corrections =
+            [0, 1].map(|half| unsafe { _mm256_loadu_si256(halves[half].as_ptr().cast()) });
+        for first in (0..GROUP).step_by(ROWS) {
+            let from = |digit: usize| a.0[digit].as_ptr().wrapping_add(first * 4);
+            let zero = [[_mm256_setzero_si256(); 2]; ROWS];
+            // SAFETY: as above; the rows from `first` on start within a quad.
+            let mut sums = unsafe { add_quads(zero, from(0), to(0), STRIPE_QUADS) };
+            // SAFETY: as above.
+            sums = unsafe { add_quads(sums, from(1), to(1), STRIPE_QUADS) };
+            // Times 255, and from then on the low digits.
+            sums = sums.map(|sums| {
+                let raised = add(sums, owed_high);
+                add(raised.map(|sum| _mm256_sub_epi32(_mm256_slli_epi32::<8>(sum), sum)), owed_low)
+            });
+            // SAFETY: as above.
+            sums = unsafe { add_quads(sums, from(2), to(0), STRIPE_QUADS) };
+            // SAFETY: as above.
+            sums = unsafe { add_quads(sums, from(1), to(2), STRIPE_QUADS) };
+            let sums = sums.map(|sums| {
+                [
+                    _mm256_sub_epi32(corrections[0], sums[0]),
+                    _mm256_sub_epi32(corrections[1], sums[1]),
+                ]
+            });
+            store(rows, first, tile, &sums, false);
+        }
+    }
+}

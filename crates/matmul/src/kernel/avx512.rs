@@ -1,0 +1,290 @@
+//! AVX-512 with VNNI: eight rows by up to three tiles at a time in 24 of the 32 registers.
+//!
+//! `vpdpbusd` adds four products of u8 and int8 to each of sixteen 32-bit sums. A vector of B (four
+//! inner indices of sixteen columns) meets one row of A, broadcast.
+
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32,
+    _mm512_castsi512_si256, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_load_si512,
+    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_ternarylogic_epi32,
+};
+
+use crate::kernel::transpose::transpose;
+use crate::kernel::{Group, Kernel, Prepared, Rows, Transcript, portable};
+use crate::panel::{self, Panel, QUAD, STRIPE_QUADS, Trace};
+use crate::shape::{GROUP, SEGMENT, STRIPES};
+
+/// Rows that are worked on at once: half a tile.
+const HALF: usize = GROUP / 2;
+/// How far ahead B is asked for, in bytes: eight quads, some 96 cycles.
+const AHEAD: usize = 8 * QUAD;
+/// Bytes of a stripe of a panel, and of one digit of a trace.
+const STRIPE_BYTES: usize = STRIPE_QUADS * QUAD;
+
+pub(super) fn kernel() -> Option<Kernel> {
+    let has = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni");
+    has.then_some(KERNEL)
+}
+
+// SAFETY, of every function below: `kernel` hands them out only where the processor has the features
+// that they are compiled for.
+pub(super) const KERNEL: Kernel = Kernel {
+    // SAFETY: see above.
+    mine: |a, b, rows, transcripts| unsafe { mine(a, b, rows, transcripts) },
+    // SAFETY: see above.
+    multiply: |a, b, quads, rows| unsafe { multiply(a, b, quads, rows) },
+    // SAFETY: see above.
+    denoise: |a, b, corrections, rows| unsafe { denoise(a, b, corrections, rows) },
+    // SAFETY: see above.
+    prepare: |group, panels| unsafe { prepare(group, panels) },
+    // SAFETY: see above.
+    pack: |lines, k, raise, panels| unsafe { pack(lines, k, raise, panels) },
+    // SAFETY: see above.
+    top_words: |key, words| unsafe { top_words(key, words) },
+};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn prepare(group: Group<'_>, panels: &mut [&mut Panel]) -> Prepared {
+    portable::prepare_with(group, panels, transpose)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn pack(lines: &[i8], k: usize, raise: u8, panels: &mut [&mut Panel]) {
+    panel::pack(lines, k, raise, panels, transpose);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn top_words(key: &[u32; 8], words: &[[u32; GROUP]; 11]) -> [u32; GROUP] {
+    portable::top_words(key, words)
+}
+
+/// The sums of eight rows by `T` tiles.
+type Sums<const T: usize> = [[__m512i; T]; HALF];
+
+/// Adds quads of eight rows and `T` tiles to their sums.
+///
+/// # Safety
+/// `a` and each of `b` point to `quads` quads, `b` aligned to 64 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn add_quads<const T: usize>(
+    mut sums: Sums<T>,
+    a: *const u8,
+    b: [*const u8; T],
+    quads: usize,
+) -> Sums<T> {
+    for quad in 0..quads {
+        let columns: [__m512i; T] = std::array::from_fn(|tile| {
+            let place = b[tile].wrapping_add(quad * QUAD);
+            _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(AHEAD).cast());
+            // SAFETY: the caller's.
+            unsafe { _mm512_load_si512(place.cast()) }
+        });
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's; four bytes of a row, at any alignment.
+            let four =
+                unsafe { a.wrapping_add(quad * QUAD + row * 4).cast::<i32>().read_unaligned() };
+            let row = _mm512_set1_epi32(four);
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = _mm512_dpbusd_epi32(*sum, row, column);
+            }
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn zero<const T: usize>() -> Sums<T> {
+    [[_mm512_setzero_si512(); T]; HALF]
+}
+
+/// Joins the sums of eight rows, from `half` on, with what stands in the product.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn store<const T: usize>(rows: &mut Rows<'_>, half: usize, tile: usize, sums: &Sums<T>, add: bool) {
+    for (row, sums) in (half * HALF..).zip(sums) {
+        let first = row * rows.stride + tile * GROUP;
+        for (values, sum) in
+            rows.values[first..first + T * GROUP].as_chunks_mut().0.iter_mut().zip(sums)
+        {
+            let values: &mut [i32; GROUP] = values;
+            // SAFETY: 64 bytes are read from a reference to 64 bytes, at any alignment.
+            let old = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
+            let new = if add { _mm512_add_epi32(old, *sum) } else { *sum };
+            // SAFETY: 64 bytes are written to a reference to 64 bytes, at any alignment.
+            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), new) };
+        }
+    }
+}
+
+/// Calls a function with as many of the panels as it takes at once: three, and what is left over.
+macro_rules! by_threes {
+    ($b:ident, |$tile:ident, $part:ident: $T:ident| $call:expr) => {
+        let mut $tile = 0;
+        while $tile < $b.len() {
+            match &$b[$tile..] {
+                [x, y, z, ..] => {
+                    const $T: usize = 3;
+                    let $part = [x, y, z];
+                    $call;
+                    $tile += $T;
+                }
+                [x, y] => {
+                    const $T: usize = 2;
+                    let $part = [x, y];
+                    $call;
+                    $tile += $T;
+                }
+                [x] => {
+                    const $T: usize = 1;
+                    let $part = [x];
+                    $call;
+                    $tile += $T;
+                }
+                [] => break,
+            }
+        }
+    };
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    by_threes!(b, |tile, part: T| mine_tiles::<T>(
+        a,
+        part,
+        rows,
+        tile,
+        &mut transcripts[tile..tile + T]
+    ));
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn mine_tiles<const T: usize>(
+    a: &Panel,
+    b: [&Panel; T],
+    rows: &mut Rows<'_>,
+    tile: usize,
+    transcripts: &mut [Transcript],
+) {
+    // Of each stripe and tile, the XOR over rows; the sixteen columns are joined at the end.
+    let mut seen = [[_mm512_setzero_si512(); T]; STRIPES];
+    for half in 0..2 {
+        let mut sums = zero::<T>();
+        for (stripe, seen) in seen.iter_mut().enumerate() {
+            let first = stripe * STRIPE_BYTES;
+            // SAFETY: a panel has eight stripes of 32 quads; half a row of a quad starts within it;
+            // panels are aligned to 64 bytes.
+            sums = unsafe {
+                let a = a.0.as_ptr().wrapping_add(first + half * HALF * 4);
+                add_quads(
+                    sums,
+                    a,
+                    b.map(|panel| panel.0.as_ptr().wrapping_add(first)),
+                    STRIPE_QUADS,
+                )
+            };
+            for (tile, seen) in seen.iter_mut().enumerate() {
+                let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
+                *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
+            }
+        }
+        store(rows, half, tile, &sums, true);
+    }
+    for (place, transcript) in transcripts.iter_mut().enumerate() {
+        for (seen, word) in seen.iter().zip(transcript) {
+            *word = xor_lanes(seen[place]);
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn xor3(x: __m512i, y: __m512i, z: __m512i) -> __m512i {
+    _mm512_ternarylogic_epi32::<0x96>(x, y, z)
+}
+
+/// The XOR of sixteen lanes.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn xor_lanes(lanes: __m512i) -> u32 {
+    let half =
+        _mm256_xor_si256(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
+    let mut words = [0_u64; 4];
+    // SAFETY: 32 bytes are written to 32 bytes, at any alignment.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), half) };
+    let word = words[0] ^ words[1] ^ words[2] ^ words[3];
+    let [low, high] = [word, word >> 32].map(|part| part & u64::from(u32::MAX));
+    u32::try_from(low ^ high).unwrap_or_default()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+    let quads = quads.min(SEGMENT / 4);
+    by_threes!(b, |tile, part: T| multiply_tiles::<T>(a, part, quads, rows, tile));
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn multiply_tiles<const T: usize>(
+    a: &Panel,
+    b: [&Panel; T],
+    quads: usize,
+    rows: &mut Rows<'_>,
+    tile: usize,
+) {
+    for half in 0..2 {
+        let (zero, a) = (zero::<T>(), a.0.as_ptr().wrapping_add(half * HALF * 4));
+        // SAFETY: a panel has 256 quads, and `quads` is at most that; panels are aligned to 64 bytes.
+        let sums = unsafe { add_quads(zero, a, b.map(|panel| panel.0.as_ptr()), quads) };
+        store(rows, half, tile, &sums, true);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn denoise(a: &Trace, b: &[Trace], corrections: &[[i32; GROUP]], rows: &mut Rows<'_>) {
+    by_threes!(b, |tile, part: T| {
+        denoise_tiles::<T>(a, part, &corrections[tile..tile + T], rows, tile);
+    });
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn denoise_tiles<const T: usize>(
+    a: &Trace,
+    b: [&Trace; T],
+    corrections: &[[i32; GROUP]],
+    rows: &mut Rows<'_>,
+    tile: usize,
+) {
+    for half in 0..2 {
+        let from = |digit: usize| a.0[digit].as_ptr().wrapping_add(half * HALF * 4);
+        let zero = zero::<T>();
+        let to = |digit: usize| b.map(|trace| trace.0[digit].as_ptr());
+        // SAFETY: each part of a trace has 32 quads; traces, and so their parts, are aligned to 64 bytes.
+        let mut sums = unsafe { add_quads(zero, from(0), to(0), STRIPE_QUADS) };
+        // SAFETY: as above.
+        sums = unsafe { add_quads(sums, from(1), to(1), STRIPE_QUADS) };
+        // Times 255.
+        for sum in sums.as_flattened_mut() {
+            *sum = _mm512_sub_epi32(_mm512_slli_epi32::<8>(*sum), *sum);
+        }
+        // SAFETY: as above.
+        sums = unsafe { add_quads(sums, from(2), to(0), STRIPE_QUADS) };
+        // SAFETY: as above.
+        sums = unsafe { add_quads(sums, from(1), to(2), STRIPE_QUADS) };
+        for (place, correction) in corrections.iter().enumerate() {
+            // SAFETY: 64 bytes are read from a reference to 64 bytes, at any alignment.
+            let correction = unsafe { _mm512_loadu_si512(correction.as_ptr().cast()) };
+            for sums in &mut sums {
+                sums[place] = _mm512_sub_epi32(correction, sums[place]);
+            }
+        }
+        store(rows, half, tile, &sums, false);
+    }
+}
