@@ -168,6 +168,7 @@ impl Agent {
         let engine_info = outside.engine.prepare().await?;
         let journal = Journal::open(data_dir)?;
         let self_test = self_test(&outside, data_dir).await?;
+        let self_test = self_test.scaled(config.tuning.listed_percent);
         let address = config.listen;
         let listen = |source| StartError::Listen { address, source };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;

@@ -72,6 +72,9 @@ pub struct Tuning {
     pub settle_s: u64,
     /// Most bytes of a task's log that are kept.
     pub log_bytes: u64,
+    /// How much of the measured scores the offer lists, percent: less on a machine that has other
+    /// work or neighbours, so that its gates pass then too.
+    pub listed_percent: u32,
 }
 
 impl Default for Tuning {
@@ -86,6 +89,7 @@ impl Default for Tuning {
             patience_s: 300,
             settle_s: 86_400,
             log_bytes: 64 << 20,
+            listed_percent: 100,
         }
     }
 }
@@ -147,6 +151,10 @@ impl HostConfig {
         }
         if self.tuning.quote_s == 0 || self.tuning.quote_s > 300 {
             return field("tuning.quote_s", self.tuning.quote_s, "1 to 300 (R-2)");
+        }
+        if self.tuning.listed_percent == 0 || self.tuning.listed_percent > 100 {
+            let got = self.tuning.listed_percent.into();
+            return field("tuning.listed_percent", got, "1 to 100");
         }
         if self.isolation.is_empty() {
             return field("isolation", 0, "at least one of runc, gvisor");

@@ -58,6 +58,16 @@ impl SelfTest {
         std::fs::rename(beside, path)
     }
 
+    /// This much of every score, percent, rounded down.
+    #[must_use]
+    pub fn scaled(mut self, percent: u32) -> Self {
+        for score in self.images.values_mut().chain([&mut self.cpu]) {
+            let scaled = u64::from(*score).saturating_mul(percent.into()) / 100;
+            *score = u32::try_from(scaled).unwrap_or(u32::MAX);
+        }
+        self
+    }
+
     /// What the offer lists.
     #[must_use]
     pub fn scores(&self) -> Vec<Score> {
@@ -91,6 +101,8 @@ mod tests {
         assert_eq!(SelfTest::read(&path), None);
         let images = BTreeMap::from([("sha256:1".to_owned(), 7)]);
         let test = SelfTest { taken_at: 1, cpu: 1_000, images };
+        let half = test.clone().scaled(50);
+        assert_eq!((half.cpu, half.images["sha256:1"]), (500, 3));
         test.write(&path).unwrap();
         assert_eq!(SelfTest::read(&path), Some(test));
         std::fs::write(&path, "{").unwrap();
