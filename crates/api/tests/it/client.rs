@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::node::MemoryNode;
 
 /// No test waits longer for one thing.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Server {
     pub(crate) node: Arc<MemoryNode>,
