@@ -45,7 +45,9 @@ fn check(hosts: &[String], origins: &[String], headers: &HeaderMap) -> Result<()
             status: StatusCode::FORBIDDEN,
             code: "host",
             message: format!("this server does not answer for host `{shown}`"),
-            hint: Some("address it as 127.0.0.1, or list the name in the node's hosts".to_owned()),
+            hint: Some(
+                "address it as 127.0.0.1, or start the node with --allow-host NAME".to_owned(),
+            ),
         });
     }
     let Some(origin) = text(headers, &ORIGIN) else { return Ok(()) };
@@ -59,7 +61,7 @@ fn check(hosts: &[String], origins: &[String], headers: &HeaderMap) -> Result<()
         status: StatusCode::FORBIDDEN,
         code: "origin",
         message: format!("pages of `{shown}` may not use this server"),
-        hint: Some("list the origin in the node's origins".to_owned()),
+        hint: Some("start the node with --allow-origin ORIGIN".to_owned()),
     })
 }
 

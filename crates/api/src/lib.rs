@@ -6,7 +6,7 @@
 //! need one. What differs from Ethereum is said in `docs/spec/api.md`.
 //!
 //! # Entry points
-//! [`serve`] with [`Doors`] and a [`Config`]; [`Backend`] for who assembles a node; [`signer`]
+//! [`serve`] with [`Doors`] and a [`Config`], or [`answer`] for one request without a socket; [`Backend`] for who assembles a node; [`signer`]
 //! for the orders that clients sign.
 //!
 //! # Invariants
@@ -26,8 +26,8 @@ mod v1;
 
 pub use backend::Backend;
 pub use board::{Board, BoardError};
-pub use config::Config;
+pub use config::{Config, GuestError, parse_host, parse_origin};
 pub use rpc::METHODS as RPC_METHODS;
-pub use server::{Doors, serve};
+pub use server::{Doors, answer, serve};
 pub use signer::{NoSigner, SignerDoor};
 pub use v1::document as openapi;

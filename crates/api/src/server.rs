@@ -48,6 +48,13 @@ pub(crate) struct Node {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
+impl Node {
+    fn new(doors: Doors, config: Config, stopping: watch::Receiver<bool>) -> Self {
+        let Doors { backend, board, signer } = doors;
+        Self { backend, board, signer, config, filters: Filters::default(), stopping }
+    }
+}
+
 /// How long a client may take to say what it wants; also how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
@@ -77,15 +84,7 @@ pub async fn serve(
 ) {
     let (stop, stopping) = watch::channel(false);
     let permits = Arc::new(Semaphore::new(config.connections));
-    let node = Arc::new(Node {
-        backend: doors.backend,
-        board: doors.board,
-        signer: doors.signer,
-        config,
-        filters: Filters::default(),
-        stopping: stopping.clone(),
-    });
-    let router = router(node);
+    let router = router(Arc::new(Node::new(doors, config, stopping.clone())));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -107,6 +106,13 @@ pub async fn serve(
     if timeout(GRACE, all).await.is_err() {
         tracing::debug!(open = connections.len(), "connections cut at shutdown");
     }
+}
+
+/// Answers one JSON-RPC body as the HTTP door does, without a socket; `None` where nothing is to
+/// be said. Filters end with the call.
+pub async fn answer(doors: Doors, config: Config, body: &[u8]) -> Option<Vec<u8>> {
+    let (_stop, stopping) = watch::channel(false);
+    rpc::answer(&Node::new(doors, config, stopping), body, &mut Door::Http).await
 }
 
 type Permit = tokio::sync::OwnedSemaphorePermit;

@@ -106,6 +106,8 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
         }
     }
 
+    /// Replaces an account that was read; its balance changes by [`Book::credit`] and
+    /// [`Book::debit`] alone, which keep the sum of all.
     pub(crate) fn set_account(&mut self, address: Address, account: Account) {
         let old = self.accounts.insert(address, Cached { account, changed: true });
         if self.journaling {
@@ -125,7 +127,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
             .checked_add(amount)
             .map_err(|_| StateError::Unbalanced("a balance above the supply"))?;
         self.set_account(address, account);
-        Ok(())
+        self.move_total(|totals| &mut totals.balances, amount, Amount::ZERO)
     }
 
     /// Takes from a balance; false where it holds less.
@@ -137,6 +139,7 @@ impl<'a, S: State + ?Sized> Book<'a, S> {
         let Ok(balance) = account.balance.checked_sub(amount) else { return Ok(false) };
         account.balance = balance;
         self.set_account(address, account);
+        self.move_total(|totals| &mut totals.balances, Amount::ZERO, amount)?;
         Ok(true)
     }
 

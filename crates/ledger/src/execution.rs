@@ -224,6 +224,10 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
             self.book.move_total(|totals| &mut totals.subsidies, subsidy, Amount::ZERO)?;
             self.book.move_total(|totals| &mut totals.immature, subsidy, Amount::ZERO)?;
         }
+        // I-1, whatever the block did: a node that would make or lose money stops.
+        if !self.book.totals().balance() {
+            return Err(StateError::Unbalanced("I-1: what is held is not what was made"));
+        }
         let burned = self.book.totals().burned.saturating_sub(self.burned_before);
         Ok(Executed {
             burned,

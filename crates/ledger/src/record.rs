@@ -44,7 +44,7 @@ impl Record for Account {
     const WHAT: &'static str = "account";
 }
 
-/// The terms of the supply equation I-1, beside the balances.
+/// The terms of the supply equation I-1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) genesis_supply: Amount,
@@ -55,9 +55,32 @@ pub(crate) struct Totals {
     pub(crate) bonds: Amount,
     pub(crate) stakes: Amount,
     pub(crate) pool: Amount,
+    /// What all accounts hold together.
+    pub(crate) balances: Amount,
 }
 
-fields!(Totals { genesis_supply, subsidies, immature, burned, escrows, bonds, stakes, pool });
+impl Totals {
+    /// I-1: what was made and not burned is what is held.
+    pub(crate) fn balance(&self) -> bool {
+        let held = [self.balances, self.escrows, self.bonds, self.stakes, self.pool, self.immature];
+        let held = held.into_iter().try_fold(Amount::ZERO, Amount::checked_add);
+        let made = self.genesis_supply.checked_add(self.subsidies);
+        let supply = made.and_then(|made| made.checked_sub(self.burned));
+        matches!((held, supply), (Ok(held), Ok(supply)) if held == supply)
+    }
+}
+
+fields!(Totals {
+    genesis_supply,
+    subsidies,
+    immature,
+    burned,
+    escrows,
+    bonds,
+    stakes,
+    pool,
+    balances
+});
 impl Record for Totals {
     const WHAT: &'static str = "network totals";
 }

@@ -75,7 +75,8 @@ pub fn genesis(network: &Network) -> Writes {
         let account = Account { nonce: 0, balance: funded.amount };
         writes.insert(key::account(funded.address), Some(account.encode()));
     }
-    let totals = Totals { genesis_supply: network.genesis_supply(), ..Totals::default() };
+    let supply = network.genesis_supply();
+    let totals = Totals { genesis_supply: supply, balances: supply, ..Totals::default() };
     writes.insert(key::totals(), Some(totals.encode()));
     writes
 }

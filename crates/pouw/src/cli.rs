@@ -147,6 +147,20 @@ pub struct DevnetArgs {
     /// A file that maps image names to digests
     #[arg(long, value_name = "FILE")]
     pub images: Option<PathBuf>,
+    /// Who may knock beside programs on this machine.
+    #[command(flatten)]
+    pub guests: GuestArgs,
+}
+
+/// Who may reach the node's HTTP and JSON-RPC door, beside addresses and `localhost`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct GuestArgs {
+    /// A name under which clients may address the node, such as node.example (repeatable)
+    #[arg(long = "allow-host", value_name = "NAME", value_parser = pouw_api::parse_host)]
+    pub hosts: Vec<String>,
+    /// A web origin whose pages may use the node, as a browser sends it (repeatable)
+    #[arg(long = "allow-origin", value_name = "ORIGIN", value_parser = pouw_api::parse_origin)]
+    pub origins: Vec<String>,
 }
 
 /// Options of `pouw node`.
@@ -164,6 +178,9 @@ pub struct NodeArgs {
     /// Mine, and be paid here
     #[arg(long, value_name = "ADDRESS")]
     pub mine_to: Option<Address>,
+    /// Who may knock beside programs on this machine.
+    #[command(flatten)]
+    pub guests: GuestArgs,
 }
 
 /// `pouw host …`

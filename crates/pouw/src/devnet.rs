@@ -75,6 +75,7 @@ impl Devnet {
             listener: folder.listen("node", args.listen)?,
             mine_to: Some(devnet_key(MINER)?.address()),
             min_spacing_ms: args.block_time,
+            guests: args.guests.clone(),
         })
         .await?;
         let (s3, store, credentials_file) = start_store(&folder, args.s3_listen, &stop).await?;

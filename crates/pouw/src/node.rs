@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backend::ChainBackend;
+use crate::cli::GuestArgs;
 use crate::signer::{RentalReader, Signer};
 
 /// What a node is started with.
@@ -37,6 +38,8 @@ pub struct NodeOptions<'a> {
     pub mine_to: Option<Address>,
     /// Least time between two blocks of this miner, milliseconds.
     pub min_spacing_ms: u64,
+    /// Who may knock, beside addresses and `localhost`.
+    pub guests: GuestArgs,
 }
 
 /// A running node; [`Node::stop`] ends it in order.
@@ -77,7 +80,9 @@ impl Node {
             signer: Arc::new(signer),
         };
         let stopped = stop.clone().cancelled_owned();
-        let doors = tokio::spawn(serve(listener, doors, Config::default(), stopped));
+        let GuestArgs { hosts, origins } = options.guests;
+        let config = Config { hosts, origins, ..Config::default() };
+        let doors = tokio::spawn(serve(listener, doors, config, stopped));
         let relay = tokio::spawn(async move { backend.relay().await });
         let miner = options.mine_to.map(|payout| {
             let spacing = options.min_spacing_ms;

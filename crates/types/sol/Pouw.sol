@@ -255,5 +255,5 @@ interface IRentals {
     /// R-15: rentals that ended, and failures counted in halves, of a machine or a client.
     function marksOf(address party) external view returns (uint64 ended, uint64 halfFailures);
     /// Network-wide sums for the supply equation I-1; `immature` subsidies belong to no balance yet.
-    function totals() external view returns (uint256 escrows, uint256 bonds, uint256 stakes, uint256 pool, uint256 burned, uint256 subsidies, uint256 genesisSupply, uint256 immature);
+    function totals() external view returns (uint256 escrows, uint256 bonds, uint256 stakes, uint256 pool, uint256 burned, uint256 subsidies, uint256 genesisSupply, uint256 immature, uint256 balances);
 }

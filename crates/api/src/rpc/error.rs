@@ -90,6 +90,9 @@ impl RpcError {
             );
             return Self::new(NOT_SUPPORTED, message);
         }
+        if let Some(why) = not_here(name) {
+            return Self::new(NOT_SUPPORTED, format!("{shown} is not supported: {why}"));
+        }
         let mut message = format!("the method {shown} does not exist/is not available");
         let nearest = METHODS.iter().max_by(|a, b| {
             strsim::jaro_winkler(a, &shown).total_cmp(&strsim::jaro_winkler(b, &shown))
@@ -98,6 +101,24 @@ impl RpcError {
             message = format!("{message}; did you mean {near}?");
         }
         Self::new(METHOD, message)
+    }
+}
+
+/// Why a method that Ethereum has can't be answered on this chain.
+fn not_here(name: &str) -> Option<&'static str> {
+    match name {
+        "eth_getProof" => {
+            Some("the state is a jellyfish Merkle tree of BLAKE3, not Ethereum's trie")
+        }
+        "eth_blobBaseFee" => Some("there are no blobs"),
+        "eth_createAccessList" => Some("access lists save no gas; eth_estimateGas is exact"),
+        "eth_getWork" | "eth_submitWork" | "eth_submitHashrate" => {
+            Some("the node's own miner finds blocks")
+        }
+        _ if name.starts_with("debug_") || name.starts_with("trace_") => {
+            Some("there is no EVM to trace")
+        }
+        _ => None,
     }
 }
 

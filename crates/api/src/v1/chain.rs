@@ -76,7 +76,9 @@ struct Supply {
     burned: Amount,
     #[schemars(with = "String")]
     total: Amount,
-    /// What accounts hold: the total less the following.
+    /// Whether the total is the sum of the rest.
+    holds: bool,
+    /// What accounts hold, as the state keeps it.
     #[schemars(with = "String")]
     accounts: Amount,
     #[schemars(with = "String")]
@@ -246,14 +248,15 @@ async fn supply(node: &Node, at: B256) -> Option<Supply> {
         (amount(totals.bonds)?, amount(totals.stakes)?, amount(totals.pool)?);
     let total = genesis.checked_add(subsidies).ok()?.checked_sub(burned).ok()?;
     let immature = amount(totals.immature)?;
-    let held = escrows.checked_add(bonds).ok()?.checked_add(stakes).ok()?.checked_add(pool).ok()?;
-    let held = held.checked_add(immature).ok()?;
-    let accounts = total.checked_sub(held).ok()?;
+    let accounts = amount(totals.balances)?;
+    let parts = [accounts, escrows, bonds, stakes, pool, immature];
+    let held = parts.into_iter().try_fold(Amount::ZERO, Amount::checked_add).ok()?;
     Some(Supply {
         genesis,
         subsidies,
         burned,
         total,
+        holds: held == total,
         accounts,
         escrows,
         bonds,

@@ -59,9 +59,11 @@ async fn status_says_where_the_money_is() {
     assert_eq!((&status["block_ms"], &status["spacing_ms"]), (&json!(2_000), &json!(2_000)));
     assert_eq!(status["mempool"], 1);
     assert_eq!(status["supply"]["subsidies"], "80");
-    assert_eq!(status["supply"]["total"], "10000080");
+    assert_eq!(status["supply"]["total"], "10000079.99994999995");
+    assert_eq!(status["supply"]["holds"], true);
     assert_eq!(status["supply"]["escrows"], "0.000000000000001");
-    assert_eq!(status["supply"]["accounts"], "10000039.999999999999999");
+    assert_eq!(status["supply"]["immature"], "80");
+    assert_eq!(status["supply"]["accounts"], "9999999.999949999949999");
     assert_eq!(server.get("/health").await.json(), json!({"status": "ok", "height": 2}));
 }
 

@@ -43,6 +43,60 @@ async fn a_wallet_learns_where_it_is() {
     assert_eq!(hash, Ok(json!(keccak256("hello"))));
 }
 
+/// What MetaMask asks before it adds a network, and while it shows one.
+#[tokio::test]
+async fn a_wallet_that_adds_the_network_gets_what_it_looks_for() {
+    let (server, hash, _) = two_blocks().await;
+    let ask = async |method: &str, params: Value| server.rpc(method, params).await.unwrap();
+    assert_eq!(ask("eth_chainId", json!(null)).await, "0xbbb86", "params may be left out");
+    // EIP-1559 is there if the newest block has a base fee.
+    let block = ask("eth_getBlockByNumber", json!(["latest", false])).await;
+    assert_eq!(block["baseFeePerGas"], "0x3b9aca00");
+    for field in ["number", "hash", "parentHash", "timestamp", "gasLimit", "gasUsed", "miner"] {
+        assert!(block[field].is_string(), "{field} of {block}");
+    }
+    let history = ask("eth_feeHistory", json!(["0x5", "latest", [10, 50, 95]])).await;
+    assert_eq!(history["oldestBlock"], "0x0");
+    assert_eq!(history["baseFeePerGas"].as_array().map(Vec::len), Some(4), "and the next one's");
+    assert_eq!(history["gasUsedRatio"].as_array().map(Vec::len), Some(3));
+    let rewards = history["reward"].as_array().unwrap();
+    assert!(rewards.iter().all(|block| block.as_array().map(Vec::len) == Some(3)), "{history}");
+    // A recipient without code is sent to with the gas of a transfer.
+    assert_eq!(ask("eth_getCode", json!([BOB, "latest"])).await, "0x");
+    let transfer = json!({"from": account(0).address(), "to": BOB, "value": "0x1", "data": "0x"});
+    assert_eq!(ask("eth_estimateGas", json!([transfer, "latest"])).await, "0x5208");
+    // Token and name lookups call addresses that have no contract.
+    let lookup = json!({"to": BOB, "data": "0x70a08231"});
+    assert_eq!(ask("eth_call", json!([lookup, "latest"])).await, "0x");
+    let receipt = ask("eth_getTransactionReceipt", json!([hash])).await;
+    assert_eq!((&receipt["status"], &receipt["type"]), (&json!("0x1"), &json!("0x2")));
+    for tag in ["safe", "finalized", "earliest", "pending"] {
+        let block = ask("eth_getBlockByNumber", json!([tag, false])).await;
+        assert!(block["number"].is_string(), "{tag}: {block}");
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_meaning_here_is_refused_with_the_reason() {
+    let server = Server::start().await;
+    for (method, reason) in [
+        ("eth_getProof", "jellyfish"),
+        ("eth_blobBaseFee", "no blobs"),
+        ("eth_createAccessList", "eth_estimateGas"),
+        ("eth_getWork", "miner"),
+        ("debug_traceTransaction", "no EVM"),
+        ("trace_block", "no EVM"),
+        ("eth_sendTransaction", "eth_sendRawTransaction"),
+        ("eth_sign", "eth_sendRawTransaction"),
+        ("personal_sign", "eth_sendRawTransaction"),
+    ] {
+        let error = server.rpc(method, json!([])).await.unwrap_err();
+        assert_eq!(error["code"], -32004, "{method}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(method) && message.contains(reason), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn every_listed_method_exists() {
     let server = Server::start().await;

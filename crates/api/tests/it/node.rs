@@ -323,15 +323,19 @@ impl Backend for MemoryNode {
             let network = Network::devnet();
             let held = block.accounts.get(&RENTALS).map_or(0, |account| account.balance);
             let subsidies = network.subsidy.to_u256() * U256::from(block.view.height);
+            let all: u128 = block.accounts.values().map(|account| account.balance).sum();
+            let genesis = network.genesis_supply();
             let totals = IRentals::totalsReturn {
                 escrows: U256::from(held),
                 bonds: U256::ZERO,
                 stakes: U256::ZERO,
                 pool: U256::ZERO,
-                immature: network.subsidy.to_u256(),
-                burned: U256::ZERO,
+                // In this model subsidies never mature, and gas is burned.
+                immature: subsidies,
+                burned: U256::from(genesis.atto() - all),
+                balances: U256::from(all - held),
                 subsidies,
-                genesisSupply: network.genesis_supply().to_u256(),
+                genesisSupply: genesis.to_u256(),
             };
             return Ok(IRentals::totalsCall::abi_encode_returns(&totals).into());
         }

@@ -132,6 +132,7 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
                     subsidies: totals.subsidies.to_u256(),
                     genesisSupply: totals.genesis_supply.to_u256(),
                     immature: totals.immature.to_u256(),
+                    balances: totals.balances.to_u256(),
                 })
             }
             C::open(_)

@@ -11,6 +11,8 @@ use proptest::prelude::*;
 
 use super::world::{FLUX, World, party};
 use crate::execution::{BlockEnv, Executed, Execution, TxError};
+use crate::record::Record;
+use crate::state::key;
 use crate::transaction::Envelope;
 use crate::{
     CallError, MAX_TRANSACTION_BYTES, Transaction, account, call, decode_transaction, estimate_gas,
@@ -247,6 +249,7 @@ fn block(world: &mut World, transactions: &[Transaction]) -> Executed {
         + totals.pool.atto()
         + totals.immature.atto();
     assert_eq!(supply, held, "I-1");
+    assert_eq!(totals.balances.atto(), world.balances(), "I-1");
     world.height += 1;
     executed
 }
@@ -380,4 +383,16 @@ fn the_base_fee_follows_eip_1559_and_its_floor() {
     check(8_000_000_000, 30_000_001, 8_000_000_033);
     check(1_000_000_000, 0, 1_000_000_000);
     check(u64::MAX, 60_000_000, u64::MAX);
+}
+
+#[test]
+fn i_1_a_block_on_books_that_do_not_balance_is_not_made() {
+    let mut world = World::new();
+    block(&mut world, &[]);
+    let mut totals = world.totals();
+    totals.pool = totals.pool.checked_add(Amount::from_atto(1)).unwrap();
+    world.write([(key::totals(), Some(totals.encode()))].into());
+    let execution = Execution::begin(&world.memory, env(&world)).unwrap();
+    let error = execution.finish().unwrap_err();
+    assert!(error.to_string().contains("I-1"), "{error}");
 }

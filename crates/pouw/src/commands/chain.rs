@@ -122,6 +122,7 @@ fn status_text(status: &Value) -> String {
     out += &format!("  = {:<12} {left:>32}\n", "supply");
     let parts: Vec<(&String, Amount)> = supply
         .iter()
+        .filter(|(_, part)| part.is_string())
         .filter(|(name, _)| !["genesis", "subsidies", "burned", "total"].contains(&name.as_str()))
         .map(|(name, _)| (name, amount(name)))
         .collect();

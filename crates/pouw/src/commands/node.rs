@@ -36,6 +36,7 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         listener: folder.listen("node", args.listen)?,
         mine_to: args.mine_to,
         min_spacing_ms: 1_000,
+        guests: args.guests.clone(),
     })
     .await?;
     let doors = Doors {

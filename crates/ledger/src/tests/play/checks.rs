@@ -65,6 +65,7 @@ fn supply(world: &World, play: &Play, rentals: &[IRentals::Rental]) -> Result<()
         + totals.pool.atto()
         + totals.immature.atto();
     prop_assert_eq!(supply, held, "I-1: supply");
+    prop_assert_eq!(totals.balances.atto(), world.balances(), "I-1: balances");
     Ok(())
 }
 
