@@ -80,31 +80,28 @@ impl Run<'_> {
     /// Some groups of rows from the first on, whole width; gives the winners.
     fn block(&self, first: u32, rows: &mut [i32]) -> Vec<Ticket> {
         let (n, tiles) = (self.shape.n() as usize, self.shape.groups(Side::Right) as usize);
-        let groups: Vec<(u32, Vec<Panel>, Trace)> =
-            (first..).take(rows.len() / (GROUP * n)).map(|group| self.prepare(group)).collect();
+        let groups = rows.len() / (GROUP * n);
+        let (panels, traces) = self.prepare(first, groups);
         let mut hashing = Hashing::new(self);
+        let mut transcripts: Vec<Transcript> = vec![[0; STRIPES]; groups * WIDTH];
         for start in (0..tiles).step_by(WIDTH) {
             let range = start..tiles.min(start + WIDTH);
             let width = range.len();
-            let traces = self.right.traces.get(range.clone()).unwrap_or_default();
+            let right = self.right.traces.get(range.clone()).unwrap_or_default();
             let corrections = self.right.corrections.get(range.clone()).unwrap_or_default();
-            for ((_, _, trace), rows) in groups.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
-                if let Some(mut rows) = part(rows, n, start, width) {
-                    (self.kernel.denoise)(trace, traces, corrections, &mut rows);
+            for (trace, rows) in traces.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
+                if let Some(mut rows) = part(rows, n, start, 1, width) {
+                    (self.kernel.denoise)(trace, right, corrections, &mut rows);
                 }
             }
-            for (s, panels) in (0..).zip(self.right.panels.chunks_exact(tiles)) {
-                let b = panels.get(range.clone()).unwrap_or_default();
-                for ((group, a, _), rows) in groups.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
-                    let Some((a, mut rows)) = a.get(s as usize).zip(part(rows, n, start, width))
-                    else {
-                        continue;
-                    };
-                    let mut transcripts: [Transcript; WIDTH] = [[0; STRIPES]; WIDTH];
-                    (self.kernel.mine)(a, b, &mut rows, &mut transcripts);
-                    let columns = (0..).skip(start).take(width);
-                    for (j, transcript) in columns.zip(transcripts) {
-                        hashing.push(Ticket { i: *group, j, s, transcript });
+            let segments = panels.chunks_exact(groups).zip(self.right.panels.chunks_exact(tiles));
+            for (s, (a, b)) in (0..).zip(segments) {
+                let b = b.get(range.clone()).unwrap_or_default();
+                let Some(mut rows) = part(rows, n, start, groups, width) else { continue };
+                (self.kernel.mine)(a, b, &mut rows, &mut transcripts);
+                for (i, transcripts) in (first..).zip(transcripts.chunks(width)).take(groups) {
+                    for (j, transcript) in (0..).skip(start).zip(transcripts) {
+                        hashing.push(Ticket { i, j, s, transcript: *transcript });
                     }
                 }
             }
@@ -112,25 +109,34 @@ impl Run<'_> {
         hashing.finish()
     }
 
-    fn prepare(&self, group: u32) -> (u32, Vec<Panel>, Trace) {
+    /// A' of some groups, segment after segment, and their traces.
+    fn prepare(&self, first: u32, groups: usize) -> (Vec<Panel>, Vec<Trace>) {
         let orders = &self.right.orders;
         let recipe =
             Recipe { raise: 128, noise: &orders.pi, places: &orders.rho, sum_noisy: false };
-        let noise = left_strip(self.key, group);
-        let mut panels = vec![Panel::ZERO; self.shape.segments() as usize];
-        let mut places: Vec<&mut Panel> = panels.iter_mut().collect();
-        let (lines, k) = (self.a.lines().group(group), self.shape.k() as usize);
-        let prepared = (self.kernel.prepare)(
-            Group { lines, k, noise: &noise, recipe, right: false },
-            &mut places,
-        );
-        (group, panels, prepared.trace)
+        let mut panels = vec![Panel::ZERO; self.shape.segments() as usize * groups];
+        let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
+        let traces = (first..).take(groups).map(|group| {
+            let noise = left_strip(self.key, group);
+            let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
+            let (lines, k) = (self.a.lines().group(group), self.shape.k() as usize);
+            let group = Group { lines, k, noise: &noise, recipe, right: false };
+            (self.kernel.prepare)(group, &mut places).trace
+        });
+        let traces = traces.collect();
+        (panels, traces)
     }
 }
 
-/// A group's rows from a tile on.
-pub(crate) fn part(rows: &mut [i32], stride: usize, tile: usize, tiles: usize) -> Option<Rows<'_>> {
-    Rows::new(rows.get_mut(tile * GROUP..)?, stride, tiles)
+/// Some groups' rows from a tile on.
+pub(crate) fn part(
+    rows: &mut [i32],
+    stride: usize,
+    tile: usize,
+    groups: usize,
+    tiles: usize,
+) -> Option<Rows<'_>> {
+    Rows::new(rows.get_mut(tile * GROUP..)?, stride, groups, tiles)
 }
 
 /// Tickets waiting to be hashed sixteen at a time. Every ticket is hashed: none is left out by what its

@@ -28,18 +28,30 @@ use crate::shape::{GROUP, STRIPES};
 /// The XOR of a tile's accumulators after each stripe.
 pub(crate) type Transcript = [u32; STRIPES];
 
-/// Sixteen rows of the product from one tile on: row r starts at `r · stride`.
+/// Rows of the product from one tile on: row r starts at `r · stride`.
 pub(crate) struct Rows<'a> {
     values: &'a mut [i32],
     stride: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// Rows of `tiles` tiles; `None` if the values do not reach that far.
-    pub(crate) fn new(values: &'a mut [i32], stride: usize, tiles: usize) -> Option<Self> {
+    /// The rows of `groups` groups by `tiles` tiles; `None` if the values do not reach that far.
+    pub(crate) fn new(
+        values: &'a mut [i32],
+        stride: usize,
+        groups: usize,
+        tiles: usize,
+    ) -> Option<Self> {
         let width = tiles * GROUP;
-        let reach = (GROUP - 1) * stride + width;
+        let reach = (groups * GROUP).checked_sub(1)? * stride + width;
         (width <= stride && values.len() >= reach).then_some(Self { values, stride })
+    }
+
+    /// The sixteen values of a row and a tile.
+    #[inline(always)]
+    fn place(&mut self, row: usize, tile: usize) -> &mut [i32] {
+        let first = row * self.stride + tile * GROUP;
+        &mut self.values[first..first + GROUP]
     }
 }
 
@@ -47,10 +59,11 @@ impl<'a> Rows<'a> {
 /// side, and [`Rows`] reaches over all of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
-    /// Adds one segment to the product and says what each tile went through.
-    pub(crate) mine: fn(&Panel, &[Panel], &mut Rows<'_>, &mut [Transcript]),
-    /// Adds the first quads of one segment to the product.
-    pub(crate) multiply: fn(&Panel, &[Panel], usize, &mut Rows<'_>),
+    /// Adds one segment of some groups of A to the product and says what each tile went through, group
+    /// after group.
+    pub(crate) mine: fn(&[Panel], &[Panel], &mut Rows<'_>, &mut [Transcript]),
+    /// Adds the first quads of one segment of some groups of A to the product.
+    pub(crate) multiply: fn(&[Panel], &[Panel], usize, &mut Rows<'_>),
     /// Sets the product to the corrections less the noise.
     pub(crate) denoise: fn(&Trace, &[Trace], &[[i32; GROUP]], &mut Rows<'_>),
     /// Prepares a group of A or B.
@@ -136,9 +149,9 @@ impl Backend {
 /// kernel must cost speed and not blocks.
 fn agrees(kernel: &Kernel) -> bool {
     let entry = |place: usize, step: usize| (place * step % 251).to_le_bytes()[0];
-    let mut a = Panel::ZERO;
+    let mut a = vec![Panel::ZERO; 2];
     let mut b = vec![Panel::ZERO; 4];
-    for (place, byte) in a.0.iter_mut().enumerate() {
+    for (place, byte) in a.iter_mut().flat_map(|panel| &mut panel.0).enumerate() {
         *byte = entry(place, 7);
     }
     for (place, byte) in b.iter_mut().flat_map(|panel| &mut panel.0).enumerate() {
@@ -146,9 +159,9 @@ fn agrees(kernel: &Kernel) -> bool {
         *byte = entry(place, 11).wrapping_sub(125);
     }
     let run = |kernel: &Kernel| {
-        let mut values = vec![0; GROUP * 4 * GROUP];
-        let mut transcripts = [[0; STRIPES]; 4];
-        if let Some(mut rows) = Rows::new(&mut values, 4 * GROUP, 4) {
+        let mut values = vec![0; 2 * GROUP * 4 * GROUP];
+        let mut transcripts = [[0; STRIPES]; 8];
+        if let Some(mut rows) = Rows::new(&mut values, 4 * GROUP, 2, 4) {
             (kernel.mine)(&a, &b, &mut rows, &mut transcripts);
         }
         (values, transcripts)

@@ -4,7 +4,7 @@
 use crate::engine::Engine;
 use crate::job::{HEIGHT, WIDTH, part};
 use crate::kernel::Backend;
-use crate::panel::{Panel, QUAD};
+use crate::panel::Panel;
 use crate::shape::{GROUP, SEGMENT};
 
 /// B of a plain product, arranged for the kernels.
@@ -111,53 +111,72 @@ impl Factor {
     /// A wrong number of entries.
     pub fn multiply(&self, m: usize, a: &[i8], engine: &Engine) -> Result<Vec<i32>, FactorError> {
         check(m, self.k, a.len(), self.k)?;
-        let width = self.corrections.len();
-        let groups = m.div_ceil(GROUP);
-        let mut product = vec![0; groups * GROUP * width];
-        if product.is_empty() || self.k == 0 {
-            product.resize(m * self.n, 0);
-            return Ok(product);
+        let mut product = vec![0; m * self.n];
+        if !product.is_empty() {
+            self.multiply_into(a, &mut product, engine)?;
         }
-        let height = groups.div_ceil(engine.threads()).clamp(1, HEIGHT);
-        let blocks =
-            a.chunks(height * GROUP * self.k).zip(product.chunks_mut(height * GROUP * width));
-        engine.each(blocks, |(a, rows)| self.block(a, rows, engine));
-        if width != self.n {
-            let cropped = product.chunks_exact(width).take(m);
-            product = cropped.flat_map(|row| row.iter().take(self.n).copied()).collect();
-        }
-        product.truncate(m * self.n);
         Ok(product)
     }
 
+    /// As [`Factor::multiply`], into memory that is there; its length says how many rows A has.
+    ///
+    /// # Errors
+    /// A wrong number of entries.
+    pub fn multiply_into(
+        &self,
+        a: &[i8],
+        product: &mut [i32],
+        engine: &Engine,
+    ) -> Result<(), FactorError> {
+        let m = product.len().checked_div(self.n).unwrap_or(0);
+        check(m, self.k, a.len(), self.k)?;
+        if product.is_empty() || self.k == 0 {
+            product.fill(0);
+            return Ok(());
+        }
+        let height = m.div_ceil(GROUP).div_ceil(engine.threads()).clamp(1, HEIGHT);
+        let a = a.chunks(height * GROUP * self.k);
+        let blocks = a.zip(product.chunks_mut(height * GROUP * self.n));
+        let width = self.corrections.len();
+        engine.each(blocks, |(a, rows)| {
+            if width == self.n && rows.len().is_multiple_of(GROUP * width) {
+                return self.block(a, rows, engine);
+            }
+            // Tiles reach over the edge.
+            let mut whole = vec![0; (rows.len() / self.n).next_multiple_of(GROUP) * width];
+            self.block(a, &mut whole, engine);
+            for (to, from) in rows.chunks_exact_mut(self.n).zip(whole.chunks_exact(width)) {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Some groups of rows, whole width.
     fn block(&self, a: &[i8], rows: &mut [i32], engine: &Engine) {
         let multiply =
             if self.portable { Backend::PORTABLE.multiply } else { engine.kernel.multiply };
         let (width, segments) = (self.corrections.len(), self.k.div_ceil(SEGMENT));
-        let tiles = width / GROUP;
-        let groups: Vec<Vec<Panel>> = a
-            .chunks(GROUP * self.k)
-            .map(|lines| {
-                let mut panels = vec![Panel::ZERO; segments];
-                let mut places: Vec<&mut Panel> = panels.iter_mut().collect();
-                pack(lines, self.k, 128, engine, &mut places);
-                panels
-            })
-            .collect();
+        let (tiles, groups) = (width / GROUP, rows.len() / (GROUP * width));
+        let mut panels = vec![Panel::ZERO; segments * groups];
+        let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
+        for lines in a.chunks(GROUP * self.k) {
+            let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
+            pack(lines, self.k, 128, engine, &mut places);
+        }
         for row in rows.chunks_exact_mut(width) {
             row.copy_from_slice(&self.corrections);
         }
         for start in (0..tiles).step_by(WIDTH) {
             let range = start..tiles.min(start + WIDTH);
-            for (s, panels) in self.panels.chunks_exact(tiles).enumerate() {
+            let operands = panels.chunks_exact(groups).zip(self.panels.chunks_exact(tiles));
+            for (s, (a, b)) in operands.enumerate() {
                 let quads = (self.k - s * SEGMENT).min(SEGMENT).div_ceil(GROUP) * 4;
-                debug_assert!(quads * QUAD <= crate::shape::LEAF_BYTES);
-                let b = panels.get(range.clone()).unwrap_or_default();
-                for (a, rows) in groups.iter().zip(rows.chunks_exact_mut(GROUP * width)) {
-                    let rows = part(rows, width, start, range.len());
-                    if let Some((a, mut rows)) = a.get(s).zip(rows) {
-                        multiply(a, b, quads, &mut rows);
-                    }
+                let b = b.get(range.clone()).unwrap_or_default();
+                if let Some(mut rows) = part(rows, width, start, groups, range.len()) {
+                    multiply(a, b, quads, &mut rows);
                 }
             }
         }

@@ -207,44 +207,47 @@ fn walk(
     sums
 }
 
-fn add_to(rows: &mut Rows<'_>, tile: usize, sums: &[[i32; GROUP]; GROUP]) {
-    for (row, sums) in sums.iter().enumerate() {
-        let first = row * rows.stride + tile * GROUP;
-        for (value, sum) in rows.values[first..first + GROUP].iter_mut().zip(sums) {
+fn add_to(rows: &mut Rows<'_>, (group, tile): (usize, usize), sums: &[[i32; GROUP]; GROUP]) {
+    for (row, sums) in (group * GROUP..).zip(sums) {
+        for (value, sum) in rows.place(row, tile).iter_mut().zip(sums) {
             *value = value.wrapping_add(*sum);
         }
     }
 }
 
-fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    let a = row_blocks(a);
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
     let tiles = Tiles::configure();
-    let parts = b.chunks(TILES).zip(transcripts.chunks_mut(TILES)).enumerate();
-    for (part, (b, transcripts)) in parts {
-        let sums = walk(&tiles, &a, b, STRIPES * STRIPE_BLOCKS, |stripe, sums| {
-            for (transcript, sums) in transcripts.iter_mut().zip(&sums.0) {
-                transcript[stripe] =
-                    sums.as_flattened().iter().fold(0, |seen, sum| seen ^ sum.cast_unsigned());
+    for ((group, a), transcripts) in a.iter().enumerate().zip(transcripts.chunks_mut(b.len())) {
+        let a = row_blocks(a);
+        let parts = b.chunks(TILES).zip(transcripts.chunks_mut(TILES)).enumerate();
+        for (part, (b, transcripts)) in parts {
+            let sums = walk(&tiles, &a, b, STRIPES * STRIPE_BLOCKS, |stripe, sums| {
+                for (transcript, sums) in transcripts.iter_mut().zip(&sums.0) {
+                    transcript[stripe] =
+                        sums.as_flattened().iter().fold(0, |seen, sum| seen ^ sum.cast_unsigned());
+                }
+            });
+            for (place, sums) in sums.0.iter().enumerate().take(b.len()) {
+                add_to(rows, (group, part * TILES + place), sums);
             }
-        });
-        for (place, sums) in sums.0.iter().enumerate().take(b.len()) {
-            add_to(rows, part * TILES + place, sums);
         }
     }
 }
 
-fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let whole = quads.min(SEGMENT / 4);
     // What does not fill a block is AVX-512's.
     if !(whole * 4).is_multiple_of(DEPTH) {
         return (avx512::KERNEL.multiply)(a, b, quads, rows);
     }
-    let a = row_blocks(a);
     let tiles = Tiles::configure();
-    for (part, b) in b.chunks(TILES).enumerate() {
-        let sums = walk(&tiles, &a, b, whole * 4 / DEPTH, |_, _| ());
-        for (place, sums) in sums.0.iter().enumerate().take(b.len()) {
-            add_to(rows, part * TILES + place, sums);
+    for (group, a) in a.iter().enumerate() {
+        let a = row_blocks(a);
+        for (part, b) in b.chunks(TILES).enumerate() {
+            let sums = walk(&tiles, &a, b, whole * 4 / DEPTH, |_, _| ());
+            for (place, sums) in sums.0.iter().enumerate().take(b.len()) {
+                add_to(rows, (group, part * TILES + place), sums);
+            }
         }
     }
 }

@@ -88,13 +88,13 @@ unsafe fn add_quads(
     quads: usize,
 ) -> [Pair; ROWS] {
     let ones = _mm256_set1_epi16(1);
-    for quad in 0..quads {
+    let (mut a, mut b) = (a, b);
+    for _ in 0..quads {
         // SAFETY: the caller's.
-        let columns = unsafe { load(b.wrapping_add(quad * QUAD)) };
+        let columns = unsafe { load(b) };
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the caller's; four bytes of a row, at any alignment.
-            let four =
-                unsafe { a.wrapping_add(quad * QUAD + row * 4).cast::<u32>().read_unaligned() };
+            let four = unsafe { a.wrapping_add(row * 4).cast::<u32>().read_unaligned() };
             // Less 128: the top bit of each byte changes.
             let row = _mm256_set1_epi32((four ^ 0x8080_8080).cast_signed());
             let magnitude = _mm256_abs_epi8(row);
@@ -103,6 +103,7 @@ unsafe fn add_quads(
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
         }
+        (a, b) = (a.wrapping_add(QUAD), b.wrapping_add(QUAD));
     }
     sums
 }
@@ -131,8 +132,7 @@ unsafe fn column_sums(b: *const u8, quads: usize) -> Pair {
 #[target_feature(enable = "avx2")]
 fn store(rows: &mut Rows<'_>, first: usize, tile: usize, sums: &[Pair; ROWS], added: bool) {
     for (row, sums) in (first..).zip(sums) {
-        let first = row * rows.stride + tile * GROUP;
-        let values = rows.values[first..first + GROUP].as_chunks_mut::<8>().0;
+        let values = rows.place(row, tile).as_chunks_mut::<8>().0;
         for (values, sum) in values.iter_mut().zip(sums) {
             // SAFETY: 32 bytes are read from a reference to 32 bytes, at any alignment.
             let old = unsafe { _mm256_loadu_si256(values.as_ptr().cast()) };
@@ -144,41 +144,52 @@ fn store(rows: &mut Rows<'_>, first: usize, tile: usize, sums: &[Pair; ROWS], ad
 }
 
 #[target_feature(enable = "avx2")]
-fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    for ((tile, b), transcript) in b.iter().enumerate().zip(transcripts) {
-        let mut owed = [[_mm256_setzero_si256(); 2]; STRIPES];
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    for (tile, panel) in b.iter().enumerate() {
         let mut total = [_mm256_setzero_si256(); 2];
-        for (stripe, owed) in owed.iter_mut().enumerate() {
+        let owed: [Pair; STRIPES] = std::array::from_fn(|stripe| {
+            let start = panel.0.as_ptr().wrapping_add(stripe * STRIPE_BYTES);
             // SAFETY: a panel has eight stripes of 32 quads and is aligned to 64 bytes.
-            let sums = unsafe {
-                column_sums(b.0.as_ptr().wrapping_add(stripe * STRIPE_BYTES), STRIPE_QUADS)
-            };
-            total = add(total, sums);
-            *owed = total;
+            total = add(total, unsafe { column_sums(start, STRIPE_QUADS) });
+            total
+        });
+        let transcripts = transcripts.iter_mut().skip(tile).step_by(b.len());
+        for ((group, a), transcript) in a.iter().enumerate().zip(transcripts) {
+            mine_tile(a, panel, &owed, (group, tile), rows, transcript);
         }
-        let mut seen = [[_mm256_setzero_si256(); 2]; STRIPES];
-        for first in (0..GROUP).step_by(ROWS) {
-            let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
-            for (stripe, (seen, owed)) in seen.iter_mut().zip(&owed).enumerate() {
-                let start = stripe * STRIPE_BYTES;
-                // SAFETY: as above; the rows from `first` on start within a quad.
-                sums = unsafe {
-                    let a = a.0.as_ptr().wrapping_add(start + first * 4);
-                    add_quads(sums, a, b.0.as_ptr().wrapping_add(start), STRIPE_QUADS)
-                };
-                for sums in sums {
-                    let raised = add(sums, *owed);
-                    *seen = [
-                        _mm256_xor_si256(seen[0], raised[0]),
-                        _mm256_xor_si256(seen[1], raised[1]),
-                    ];
-                }
+    }
+}
+
+/// One tile, given 128 times the columns' sums after each stripe.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mine_tile(
+    a: &Panel,
+    b: &Panel,
+    owed: &[Pair; STRIPES],
+    (group, tile): (usize, usize),
+    rows: &mut Rows<'_>,
+    transcript: &mut Transcript,
+) {
+    let mut seen = [[_mm256_setzero_si256(); 2]; STRIPES];
+    for first in (0..GROUP).step_by(ROWS) {
+        let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+        for (stripe, (seen, owed)) in seen.iter_mut().zip(owed).enumerate() {
+            let start = stripe * STRIPE_BYTES;
+            let (a, b) = (a.0.as_ptr(), b.0.as_ptr().wrapping_add(start));
+            // SAFETY: a panel has eight stripes of 32 quads and is aligned to 64 bytes; the rows from
+            // `first` on start within a quad.
+            sums = unsafe { add_quads(sums, a.wrapping_add(start + first * 4), b, STRIPE_QUADS) };
+            for sums in sums {
+                let [low, high] = add(sums, *owed);
+                *seen = [_mm256_xor_si256(seen[0], low), _mm256_xor_si256(seen[1], high)];
             }
-            store(rows, first, tile, &sums.map(|sums| add(sums, total)), true);
         }
-        for (seen, word) in seen.iter().zip(transcript) {
-            *word = xor_lanes(_mm256_xor_si256(seen[0], seen[1]));
-        }
+        let sums = sums.map(|sums| add(sums, owed[STRIPES - 1]));
+        store(rows, group * GROUP + first, tile, &sums, true);
+    }
+    for (seen, word) in seen.iter().zip(transcript) {
+        *word = xor_lanes(_mm256_xor_si256(seen[0], seen[1]));
     }
 }
 
@@ -193,18 +204,20 @@ fn xor_lanes(lanes: __m256i) -> u32 {
 }
 
 #[target_feature(enable = "avx2")]
-fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let quads = quads.min(SEGMENT / 4);
     for (tile, b) in b.iter().enumerate() {
         // SAFETY: a panel has 256 quads, `quads` is at most that, and it is aligned to 64 bytes.
         let owed = unsafe { column_sums(b.0.as_ptr(), quads) };
-        for first in (0..GROUP).step_by(ROWS) {
-            let zero = [[_mm256_setzero_si256(); 2]; ROWS];
-            // SAFETY: as above; the rows from `first` on start within a quad.
-            let sums = unsafe {
-                add_quads(zero, a.0.as_ptr().wrapping_add(first * 4), b.0.as_ptr(), quads)
-            };
-            store(rows, first, tile, &sums.map(|sums| add(sums, owed)), true);
+        for (group, a) in a.iter().enumerate() {
+            for first in (0..GROUP).step_by(ROWS) {
+                let zero = [[_mm256_setzero_si256(); 2]; ROWS];
+                let a = a.0.as_ptr().wrapping_add(first * 4);
+                // SAFETY: as above; the rows from `first` on start within a quad.
+                let sums = unsafe { add_quads(zero, a, b.0.as_ptr(), quads) };
+                let sums = sums.map(|sums| add(sums, owed));
+                store(rows, group * GROUP + first, tile, &sums, true);
+            }
         }
     }
 }

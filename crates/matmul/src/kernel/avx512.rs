@@ -17,8 +17,12 @@ use crate::shape::{GROUP, SEGMENT, STRIPES};
 
 /// Rows that are worked on at once: half a tile.
 const HALF: usize = GROUP / 2;
-/// How far ahead B is asked for, in bytes: eight quads, some 96 cycles.
+/// How far ahead A is asked for, in bytes: eight quads, some 96 cycles.
 const AHEAD: usize = 8 * QUAD;
+/// Stripes that are worked through before the next group: 12 KiB of three tiles stay in the first cache.
+const PART: usize = 2;
+/// Groups whose sums are kept between parts: 48 KiB, which the second cache holds.
+const GROUPS: usize = 16;
 /// Bytes of a stripe of a panel, and of one digit of a trace.
 const STRIPE_BYTES: usize = STRIPE_QUADS * QUAD;
 
@@ -77,22 +81,22 @@ unsafe fn add_quads<const T: usize>(
     b: [*const u8; T],
     quads: usize,
 ) -> Sums<T> {
-    for quad in 0..quads {
-        let columns: [__m512i; T] = std::array::from_fn(|tile| {
-            let place = b[tile].wrapping_add(quad * QUAD);
-            _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(AHEAD).cast());
-            // SAFETY: the caller's.
-            unsafe { _mm512_load_si512(place.cast()) }
-        });
+    let (mut a, mut b) = (a, b);
+    for _ in 0..quads {
+        // SAFETY: the caller's.
+        let columns: [__m512i; T] = b.map(|b| unsafe { _mm512_load_si512(b.cast()) });
+        // A streams, B stays: the next rows are asked for.
+        _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the caller's; four bytes of a row, at any alignment.
-            let four =
-                unsafe { a.wrapping_add(quad * QUAD + row * 4).cast::<i32>().read_unaligned() };
+            let four = unsafe { a.wrapping_add(row * 4).cast::<i32>().read_unaligned() };
             let row = _mm512_set1_epi32(four);
             for (sum, column) in sums.iter_mut().zip(columns) {
                 *sum = _mm512_dpbusd_epi32(*sum, row, column);
             }
         }
+        a = a.wrapping_add(QUAD);
+        b = b.map(|b| b.wrapping_add(QUAD));
     }
     sums
 }
@@ -103,20 +107,23 @@ fn zero<const T: usize>() -> Sums<T> {
     [[_mm512_setzero_si512(); T]; HALF]
 }
 
-/// Joins the sums of eight rows, from `half` on, with what stands in the product.
+/// Puts the sums of eight rows, from `first` on, into the product.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn store<const T: usize>(rows: &mut Rows<'_>, half: usize, tile: usize, sums: &Sums<T>, add: bool) {
-    for (row, sums) in (half * HALF..).zip(sums) {
-        let first = row * rows.stride + tile * GROUP;
-        for (values, sum) in
-            rows.values[first..first + T * GROUP].as_chunks_mut().0.iter_mut().zip(sums)
-        {
-            let values: &mut [i32; GROUP] = values;
-            // SAFETY: 64 bytes are read from a reference to 64 bytes, at any alignment.
+fn store<const T: usize>(
+    rows: &mut Rows<'_>,
+    first: usize,
+    tile: usize,
+    sums: &Sums<T>,
+    add: bool,
+) {
+    for (row, sums) in (first..).zip(sums) {
+        for (tile, sum) in (tile..).zip(sums) {
+            let values = rows.place(row, tile);
+            // SAFETY: 64 bytes are read from sixteen numbers, at any alignment.
             let old = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
             let new = if add { _mm512_add_epi32(old, *sum) } else { *sum };
-            // SAFETY: 64 bytes are written to a reference to 64 bytes, at any alignment.
+            // SAFETY: 64 bytes are written to sixteen numbers, at any alignment.
             unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), new) };
         }
     }
@@ -153,52 +160,59 @@ macro_rules! by_threes {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    by_threes!(b, |tile, part: T| mine_tiles::<T>(
-        a,
-        part,
-        rows,
-        tile,
-        &mut transcripts[tile..tile + T]
-    ));
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    for (part, a) in a.chunks(GROUPS).enumerate() {
+        let first = part * GROUPS;
+        let transcripts = &mut transcripts[first * b.len()..];
+        by_threes!(b, |tile, part: T| {
+            mine_tiles::<T>(a, part, (first, tile), rows, transcripts, b.len());
+        });
+    }
 }
 
+/// Some groups by up to three tiles, in parts of the inner size that leave the first cache to B.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn mine_tiles<const T: usize>(
-    a: &Panel,
+    a: &[Panel],
     b: [&Panel; T],
+    (group, tile): (usize, usize),
     rows: &mut Rows<'_>,
-    tile: usize,
     transcripts: &mut [Transcript],
+    width: usize,
 ) {
-    // Of each stripe and tile, the XOR over rows; the sixteen columns are joined at the end.
-    let mut seen = [[_mm512_setzero_si512(); T]; STRIPES];
-    for half in 0..2 {
-        let mut sums = zero::<T>();
-        for (stripe, seen) in seen.iter_mut().enumerate() {
-            let first = stripe * STRIPE_BYTES;
-            // SAFETY: a panel has eight stripes of 32 quads; half a row of a quad starts within it;
-            // panels are aligned to 64 bytes.
-            sums = unsafe {
-                let a = a.0.as_ptr().wrapping_add(first + half * HALF * 4);
-                add_quads(
-                    sums,
-                    a,
-                    b.map(|panel| panel.0.as_ptr().wrapping_add(first)),
-                    STRIPE_QUADS,
-                )
-            };
-            for (tile, seen) in seen.iter_mut().enumerate() {
-                let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
-                *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
+    let mut kept = [[zero::<T>(); 2]; GROUPS];
+    for part in 0..STRIPES / PART {
+        let last = part + 1 == STRIPES / PART;
+        for (place, (a, kept)) in a.iter().zip(&mut kept).enumerate() {
+            // Of each stripe and tile, the XOR over rows.
+            let mut seen = [[_mm512_setzero_si512(); T]; PART];
+            for (half, kept) in kept.iter_mut().enumerate() {
+                let mut sums = *kept;
+                for (stripe, seen) in seen.iter_mut().enumerate() {
+                    let first = (part * PART + stripe) * STRIPE_BYTES;
+                    let a = a.0.as_ptr().wrapping_add(first + half * HALF * 4);
+                    let b = b.map(|panel| panel.0.as_ptr().wrapping_add(first));
+                    // SAFETY: a panel has eight stripes of 32 quads; half a row of a quad starts within
+                    // it; panels are aligned to 64 bytes.
+                    sums = unsafe { add_quads(sums, a, b, STRIPE_QUADS) };
+                    for (tile, seen) in seen.iter_mut().enumerate() {
+                        let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
+                        *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
+                    }
+                }
+                if last {
+                    store(rows, (group + place) * GROUP + half * HALF, tile, &sums, true);
+                } else {
+                    *kept = sums;
+                }
             }
-        }
-        store(rows, half, tile, &sums, true);
-    }
-    for (place, transcript) in transcripts.iter_mut().enumerate() {
-        for (seen, word) in seen.iter().zip(transcript) {
-            *word = xor_lanes(seen[place]);
+            let first = place * width + tile;
+            for (column, transcript) in transcripts[first..first + T].iter_mut().enumerate() {
+                for (word, seen) in transcript[part * PART..].iter_mut().zip(seen) {
+                    *word = xor_lanes(seen[column]);
+                }
+            }
         }
     }
 }
@@ -224,7 +238,7 @@ fn xor_lanes(lanes: __m512i) -> u32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let quads = quads.min(SEGMENT / 4);
     by_threes!(b, |tile, part: T| multiply_tiles::<T>(a, part, quads, rows, tile));
 }
@@ -232,17 +246,25 @@ fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply_tiles<const T: usize>(
-    a: &Panel,
+    a: &[Panel],
     b: [&Panel; T],
     quads: usize,
     rows: &mut Rows<'_>,
     tile: usize,
 ) {
-    for half in 0..2 {
-        let (zero, a) = (zero::<T>(), a.0.as_ptr().wrapping_add(half * HALF * 4));
-        // SAFETY: a panel has 256 quads, and `quads` is at most that; panels are aligned to 64 bytes.
-        let sums = unsafe { add_quads(zero, a, b.map(|panel| panel.0.as_ptr()), quads) };
-        store(rows, half, tile, &sums, true);
+    for start in (0..quads).step_by(PART * STRIPE_QUADS) {
+        let quads = (quads - start).min(PART * STRIPE_QUADS);
+        let b = b.map(|panel| panel.0.as_ptr().wrapping_add(start * QUAD));
+        for (group, a) in a.iter().enumerate() {
+            for half in 0..2 {
+                let a = a.0.as_ptr().wrapping_add(start * QUAD + half * HALF * 4);
+                let zero = zero::<T>();
+                // SAFETY: a panel has 256 quads, of which `quads` are left from `start` on; panels are
+                // aligned to 64 bytes.
+                let sums = unsafe { add_quads(zero, a, b, quads) };
+                store(rows, group * GROUP + half * HALF, tile, &sums, true);
+            }
+        }
     }
 }
 
@@ -285,6 +307,6 @@ fn denoise_tiles<const T: usize>(
                 sums[place] = _mm512_sub_epi32(correction, sums[place]);
             }
         }
-        store(rows, half, tile, &sums, false);
+        store(rows, half * HALF, tile, &sums, false);
     }
 }

@@ -5,8 +5,8 @@
 //! 128 times the columns' sums is added where sums are looked at.
 
 use std::arch::aarch64::{
-    int8x8_t, int32x4_t, vaddq_s32, vdup_n_s32, vdupq_n_s32, vld1_s8, vmlal_s8, vmull_s8,
-    vpadalq_s16, vpaddq_s32, vreinterpret_s8_s32, vst1q_s32,
+    int8x8_t, int32x4_t, vdup_n_s32, vdupq_n_s32, vld1_s8, vmlal_s8, vmull_s8, vpadalq_s16,
+    vpaddq_s32, vreinterpret_s8_s32, vst1q_s32,
 };
 
 use crate::kernel::{Kernel, Rows, Transcript, portable};
@@ -119,70 +119,79 @@ fn plus(x: &Columns, y: &Columns) -> Columns {
     std::array::from_fn(|column| x[column].wrapping_add(y[column]))
 }
 
-fn place<'a>(rows: &'a mut Rows<'_>, row: usize, tile: usize) -> &'a mut [i32] {
-    let first = row * rows.stride + tile * GROUP;
-    &mut rows.values[first..first + GROUP]
+#[target_feature(enable = "neon")]
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    for (tile, panel) in b.iter().enumerate() {
+        let mut owed = [0; GROUP];
+        let owed: Vec<Columns> = panel
+            .0
+            .chunks_exact(STRIPE_BYTES)
+            .map(|stripe| {
+                owed = plus(&owed, &column_sums(stripe));
+                owed
+            })
+            .collect();
+        let transcripts = transcripts.iter_mut().skip(tile).step_by(b.len());
+        for ((group, a), transcript) in a.iter().enumerate().zip(transcripts) {
+            mine_tile(a, panel, &owed, (group, tile), rows, transcript);
+        }
+    }
+}
+
+/// One tile, given 128 times the columns' sums after each stripe.
+#[target_feature(enable = "neon")]
+fn mine_tile(
+    a: &Panel,
+    b: &Panel,
+    owed: &[Columns],
+    (group, tile): (usize, usize),
+    rows: &mut Rows<'_>,
+    transcript: &mut Transcript,
+) {
+    *transcript = Transcript::default();
+    for first in (0..GROUP).step_by(ROWS) {
+        let mut sums = zero();
+        for (stripe, (seen, owed)) in transcript.iter_mut().zip(owed).enumerate() {
+            let start = stripe * STRIPE_BYTES;
+            let (a, b) = (a.0.as_ptr(), b.0.as_ptr().wrapping_add(start));
+            // SAFETY: a panel has eight stripes of 32 quads; the rows from `first` on start within a quad.
+            sums = unsafe { add_quads(sums, a.wrapping_add(start + first * 4), b, STRIPE_QUADS) };
+            for halves in &sums {
+                let raised = plus(&whole(halves), owed);
+                *seen = raised.iter().fold(*seen, |seen, sum| seen ^ sum.cast_unsigned());
+            }
+        }
+        let total = owed.last().copied().unwrap_or_default();
+        add_to(rows, group * GROUP + first, tile, &sums, &total);
+    }
 }
 
 #[target_feature(enable = "neon")]
-fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    for ((tile, b), transcript) in b.iter().enumerate().zip(transcripts) {
-        let mut owed = [0; GROUP];
-        let owed: Vec<Columns> =
-            b.0.chunks_exact(STRIPE_BYTES)
-                .map(|stripe| {
-                    owed = plus(&owed, &column_sums(stripe));
-                    owed
-                })
-                .collect();
-        *transcript = Transcript::default();
-        for first in (0..GROUP).step_by(ROWS) {
-            let mut sums = zero();
-            for (stripe, (seen, owed)) in transcript.iter_mut().zip(&owed).enumerate() {
-                let start = stripe * STRIPE_BYTES;
-                // SAFETY: a panel has eight stripes of 32 quads; the rows from `first` on start within a
-                // quad.
-                sums = unsafe {
-                    let a = a.0.as_ptr().wrapping_add(start + first * 4);
-                    add_quads(sums, a, b.0.as_ptr().wrapping_add(start), STRIPE_QUADS)
-                };
-                for halves in &sums {
-                    let raised = plus(&whole(halves), owed);
-                    *seen = raised.iter().fold(*seen, |seen, sum| seen ^ sum.cast_unsigned());
-                }
-            }
-            let total = owed.last().copied().unwrap_or_default();
-            for (line, halves) in sums.iter().enumerate() {
-                let raised = plus(&whole(halves), &total);
-                for (value, sum) in place(rows, first + line, tile).iter_mut().zip(raised) {
-                    *value = value.wrapping_add(sum);
-                }
-            }
+fn add_to(rows: &mut Rows<'_>, first: usize, tile: usize, sums: &Halves, owed: &Columns) {
+    for (row, halves) in (first..).zip(sums) {
+        let raised = plus(&whole(halves), owed);
+        for (value, sum) in rows.place(row, tile).iter_mut().zip(raised) {
+            *value = value.wrapping_add(sum);
         }
     }
 }
 
 #[target_feature(enable = "neon")]
-fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
-    // An odd quad is followed by zeros, or by nothing that counts: the panel's own next quad is not
-    // taken.
+fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let quads = quads.min(SEGMENT / 4);
+    // Quads are taken in pairs.
     if !quads.is_multiple_of(2) {
         return portable::multiply(a, b, quads, rows);
     }
     for (tile, b) in b.iter().enumerate() {
         let owed = column_sums(&b.0[..quads * QUAD]);
-        for first in (0..GROUP).step_by(ROWS) {
-            // SAFETY: a panel has 256 quads, `quads` is at most that; the rows from `first` on start
-            // within a quad.
-            let sums = unsafe {
-                add_quads(zero(), a.0.as_ptr().wrapping_add(first * 4), b.0.as_ptr(), quads)
-            };
-            for (line, halves) in sums.iter().enumerate() {
-                let raised = plus(&whole(halves), &owed);
-                for (value, sum) in place(rows, first + line, tile).iter_mut().zip(raised) {
-                    *value = value.wrapping_add(sum);
-                }
+        for (group, a) in a.iter().enumerate() {
+            for first in (0..GROUP).step_by(ROWS) {
+                let a = a.0.as_ptr().wrapping_add(first * 4);
+                // SAFETY: a panel has 256 quads, `quads` is at most that; the rows from `first` on start
+                // within a quad.
+                let sums = unsafe { add_quads(zero(), a, b.0.as_ptr(), quads) };
+                add_to(rows, group * GROUP + first, tile, &sums, &owed);
             }
         }
     }
@@ -208,7 +217,7 @@ fn denoise(a: &Trace, b: &[Trace], corrections: &[Columns], rows: &mut Rows<'_>)
             for (line, (high, low)) in highs.iter().zip(&lows).enumerate() {
                 let high = plus(&whole(high), &owed_high);
                 let low = plus(&whole(low), &owed_low);
-                let values = place(rows, first + line, tile).iter_mut().zip(corrections);
+                let values = rows.place(first + line, tile).iter_mut().zip(corrections);
                 for ((value, correction), (high, low)) in values.zip(high.into_iter().zip(low)) {
                     *value = correction.wrapping_sub(high.wrapping_mul(BASE).wrapping_add(low));
                 }

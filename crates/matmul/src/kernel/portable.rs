@@ -26,8 +26,9 @@ fn add_quad(sums: &mut Sums, a: &[u8; QUAD], b: &[u8; QUAD]) {
     for (sums, a) in sums.iter_mut().zip(a.as_chunks::<4>().0) {
         let a = a.map(i16::from);
         for (sum, b) in sums.iter_mut().zip(b.as_chunks::<4>().0) {
-            let product = |place: usize| i32::from(a[place]) * i32::from(b[place]);
-            *sum = sum.wrapping_add(product(0) + product(1) + product(2) + product(3));
+            let product = |place: usize| i32::from(a[place]).wrapping_mul(i32::from(b[place]));
+            let pair = |place| product(place).wrapping_add(product(place + 1));
+            *sum = sum.wrapping_add(pair(0)).wrapping_add(pair(2));
         }
     }
 }
@@ -39,36 +40,45 @@ fn add_quads(sums: &mut Sums, a: &[u8], b: &[u8]) {
     }
 }
 
-/// Puts a tile's sums into the product.
+/// Puts a tile's sums into the product, from a row on.
 #[inline(always)]
-fn store(rows: &mut Rows<'_>, tile: usize, sums: &Sums, join: impl Fn(i32, i32) -> i32) {
-    for (row, sums) in sums.iter().enumerate() {
-        let first = row * rows.stride + tile * GROUP;
-        for (value, sum) in rows.values[first..first + GROUP].iter_mut().zip(sums) {
+fn store(
+    rows: &mut Rows<'_>,
+    first: usize,
+    tile: usize,
+    sums: &Sums,
+    join: impl Fn(i32, i32) -> i32,
+) {
+    for (row, sums) in (first..).zip(sums) {
+        for (value, sum) in rows.place(row, tile).iter_mut().zip(sums) {
             *value = join(*value, *sum);
         }
     }
 }
 
-fn mine(a: &Panel, b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    for ((tile, b), seen) in b.iter().enumerate().zip(transcripts) {
-        let mut sums = [[0; GROUP]; GROUP];
-        let stripes = STRIPE_QUADS * QUAD;
-        let parts = a.0.chunks_exact(stripes).zip(b.0.chunks_exact(stripes));
-        for ((a, b), seen) in parts.zip(seen) {
-            add_quads(&mut sums, a, b);
-            *seen = sums.as_flattened().iter().fold(0, |seen, sum| seen ^ sum.cast_unsigned());
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    for ((group, a), transcripts) in a.iter().enumerate().zip(transcripts.chunks_mut(b.len())) {
+        for ((tile, b), seen) in b.iter().enumerate().zip(transcripts) {
+            let mut sums = [[0; GROUP]; GROUP];
+            let stripes = STRIPE_QUADS * QUAD;
+            let parts = a.0.chunks_exact(stripes).zip(b.0.chunks_exact(stripes));
+            for ((a, b), seen) in parts.zip(seen) {
+                add_quads(&mut sums, a, b);
+                *seen = sums.as_flattened().iter().fold(0, |seen, sum| seen ^ sum.cast_unsigned());
+            }
+            store(rows, group * GROUP, tile, &sums, i32::wrapping_add);
         }
-        store(rows, tile, &sums, i32::wrapping_add);
     }
 }
 
-pub(super) fn multiply(a: &Panel, b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+pub(super) fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let bytes = QUAD * quads.min(SEGMENT / 4);
-    for (tile, b) in b.iter().enumerate() {
-        let mut sums = [[0; GROUP]; GROUP];
-        add_quads(&mut sums, &a.0[..bytes], &b.0[..bytes]);
-        store(rows, tile, &sums, i32::wrapping_add);
+    for (group, a) in a.iter().enumerate() {
+        for (tile, b) in b.iter().enumerate() {
+            let mut sums = [[0; GROUP]; GROUP];
+            add_quads(&mut sums, &a.0[..bytes], &b.0[..bytes]);
+            store(rows, group * GROUP, tile, &sums, i32::wrapping_add);
+        }
     }
 }
 
@@ -89,7 +99,7 @@ fn denoise(a: &Trace, b: &[Trace], corrections: &[[i32; GROUP]], rows: &mut Rows
                 *sum = correction.wrapping_sub(*sum);
             }
         }
-        store(rows, tile, &sums, |_, sum| sum);
+        store(rows, 0, tile, &sums, |_, sum| sum);
     }
 }
 

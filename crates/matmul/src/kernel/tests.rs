@@ -47,11 +47,11 @@ fn traces(count: usize, label: &str, kind: Fill, right: bool) -> Vec<Trace> {
 }
 
 /// A product of some tiles in a wider matrix, whose other values must stay.
-fn product(tiles: usize, run: impl FnOnce(&mut Rows<'_>)) -> Vec<i32> {
+fn product(groups: usize, tiles: usize, run: impl FnOnce(&mut Rows<'_>)) -> Vec<i32> {
     let stride = (tiles + 1) * GROUP;
     let mut values: Vec<i32> =
-        (0..).take(GROUP * stride).map(|x: i32| x.wrapping_mul(77_777)).collect();
-    run(&mut Rows::new(&mut values, stride, tiles).unwrap());
+        (0..).take(groups * GROUP * stride).map(|x: i32| x.wrapping_mul(77_777)).collect();
+    run(&mut Rows::new(&mut values, stride, groups, tiles).unwrap());
     values
 }
 
@@ -72,13 +72,15 @@ const KINDS: [Fill; 3] = [Fill::Random, Fill::Lowest, Fill::Highest];
 #[test]
 fn m6_back_ends_agree_on_tickets_whatever_the_number_of_tiles() {
     for kind in KINDS {
-        let a = panels(1, "A", kind, false);
-        for tiles in 1..=8 {
+        for (groups, tiles) in
+            [(1, 1), (2, 2), (3, 3), (1, 4), (2, 5), (1, 8), (16, 1), (17, 4), (33, 3)]
+        {
+            let a = panels(groups, "A", kind, false);
             let b = panels(tiles, "B", kind, true);
             check("mine", |kernel| {
-                let mut transcripts = vec![[0; STRIPES]; tiles];
+                let mut transcripts = vec![[0; STRIPES]; groups * tiles];
                 let values =
-                    product(tiles, |rows| (kernel.mine)(&a[0], &b, rows, &mut transcripts));
+                    product(groups, tiles, |rows| (kernel.mine)(&a, &b, rows, &mut transcripts));
                 (values, transcripts)
             });
         }
@@ -88,11 +90,11 @@ fn m6_back_ends_agree_on_tickets_whatever_the_number_of_tiles() {
 #[test]
 fn back_ends_agree_on_products_whatever_the_inner_size() {
     for kind in KINDS {
-        let a = panels(1, "A", kind, false);
+        let a = panels(3, "A", kind, false);
         let b = panels(4, "B", kind, true);
         for quads in [0, 1, 2, 15, 16, 17, 31, 32, 33, 48, 255, 256] {
             check("multiply", |kernel| {
-                product(4, |rows| (kernel.multiply)(&a[0], &b, quads, rows))
+                product(3, 4, |rows| (kernel.multiply)(&a, &b, quads, rows))
             });
         }
     }
@@ -107,7 +109,7 @@ fn m7_back_ends_agree_on_taking_the_noise_out() {
             let corrections: Vec<[i32; GROUP]> =
                 (0..tiles).map(|tile| [i32::MAX - i32::try_from(tile).unwrap(); GROUP]).collect();
             check("denoise", |kernel| {
-                product(tiles, |rows| (kernel.denoise)(&a[0], &b, &corrections, rows))
+                product(1, tiles, |rows| (kernel.denoise)(&a[0], &b, &corrections, rows))
             });
         }
     }
@@ -183,7 +185,9 @@ fn the_best_back_end_is_one_that_the_machine_has() {
 #[test]
 fn rows_that_do_not_reach_are_refused() {
     let mut values = vec![0; GROUP * 32];
-    assert!(Rows::new(&mut values, 32, 2).is_some());
-    assert!(Rows::new(&mut values, 32, 3).is_none());
-    assert!(Rows::new(&mut values[1..], 32, 2).is_none());
+    assert!(Rows::new(&mut values, 32, 1, 2).is_some());
+    assert!(Rows::new(&mut values, 32, 1, 3).is_none());
+    assert!(Rows::new(&mut values, 32, 2, 2).is_none());
+    assert!(Rows::new(&mut values, 32, 0, 2).is_none());
+    assert!(Rows::new(&mut values[1..], 32, 1, 2).is_none());
 }
