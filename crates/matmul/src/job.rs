@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use crate::difficulty::Target;
 use crate::engine::Engine;
 use crate::hash::{Core, LeftKey};
+use crate::kernel::memory::{filled, zeros};
 use crate::kernel::{Group, Kernel, Rows, Transcript};
 use crate::noise::left_strip;
 use crate::operand::Committed;
@@ -47,7 +48,7 @@ impl Right {
     ) -> Result<Job, ShapeError> {
         let shape = self.shape(a)?;
         let key = LeftKey::derive(self.key, core, &a.root(), shape.m());
-        let mut product = vec![0; shape.m() as usize * shape.n() as usize];
+        let mut product = zeros(shape.m() as usize * shape.n() as usize);
         let winners = Mutex::new(Vec::new());
         let run =
             Run { right: self, a, shape, key, target: difficulty.target(), kernel: engine.kernel };
@@ -114,7 +115,7 @@ impl Run<'_> {
         let orders = &self.right.orders;
         let recipe =
             Recipe { raise: 128, noise: &orders.pi, places: &orders.rho, sum_noisy: false };
-        let mut panels = vec![Panel::ZERO; self.shape.segments() as usize * groups];
+        let mut panels = filled(self.shape.segments() as usize * groups, Panel::ZERO);
         let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
         let traces = (first..).take(groups).map(|group| {
             let noise = left_strip(self.key, group);

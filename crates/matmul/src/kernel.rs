@@ -11,6 +11,7 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;

@@ -82,11 +82,13 @@ pub(crate) fn prepare(
 ) -> Box<Sums> {
     let mut sums: Box<Sums> = Box::new([[0; GROUP]; STRIPE]);
     let mut block = [0; STRIPE_QUADS * QUAD];
+    let mut near = [[0; STRIPE]; GROUP];
     for (stripe, (order, places)) in recipe.noise.iter().zip(recipe.places).enumerate() {
+        gather(&mut near, lines, k, stripe * STRIPE);
         let quads = block.as_chunks_mut::<QUAD>().0;
         let chunks = quads.chunks_exact_mut(4).zip(order.chunks_exact(GROUP));
         for (part, ((quads, order), places)) in chunks.zip(places.chunks_exact(GROUP)).enumerate() {
-            let columns = transpose(lines, k, stripe * STRIPE + part * GROUP);
+            let columns = transpose(near.as_flattened(), STRIPE, part * GROUP);
             let mut noisy = columns;
             for ((noisy, order), place) in noisy.iter_mut().zip(order).zip(places) {
                 let plain = *noisy;
@@ -119,14 +121,31 @@ pub(crate) fn pack(
     panels: &mut [&mut Panel],
     transpose: impl Fn(&[i8], usize, usize) -> [Column; GROUP],
 ) {
-    for (segment, panel) in panels.iter_mut().enumerate() {
-        let first = segment * SEGMENT;
-        let quads = panel.0.as_chunks_mut::<QUAD>().0.as_chunks_mut::<4>().0;
-        for (start, quads) in (first..k.min(first + SEGMENT)).step_by(GROUP).zip(quads) {
-            let columns = transpose(lines, k, start);
+    let mut near = [[0; STRIPE]; GROUP];
+    for (start, quads) in (0..k).step_by(STRIPE).zip(
+        panels.iter_mut().flat_map(|panel| panel.0.as_chunks_mut::<{ STRIPE_QUADS * QUAD }>().0),
+    ) {
+        gather(&mut near, lines, k, start);
+        let quads = quads.as_chunks_mut::<QUAD>().0.as_chunks_mut::<4>().0;
+        for (part, quads) in quads.iter_mut().enumerate() {
+            let columns = transpose(near.as_flattened(), STRIPE, part * GROUP);
             for (quad, four) in quads.iter_mut().zip(columns.as_chunks::<4>().0) {
                 *quad = interleave(four, raise);
             }
+        }
+    }
+}
+
+/// Brings a stripe of sixteen lines together; past their end are zeros. Lines are a power of two apart, so
+/// that all sixteen would share one set of the first cache: each cache line is read once, here.
+#[inline(always)]
+fn gather(near: &mut [[i8; STRIPE]; GROUP], lines: &[i8], k: usize, first: usize) {
+    for (near, line) in near.iter_mut().zip(lines.chunks_exact(k)) {
+        if let Some(whole) = line[first..].first_chunk() {
+            *near = *whole;
+        } else {
+            *near = [0; STRIPE];
+            near[..k - first].copy_from_slice(&line[first..]);
         }
     }
 }

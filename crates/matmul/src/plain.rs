@@ -4,6 +4,7 @@
 use crate::engine::Engine;
 use crate::job::{HEIGHT, WIDTH, part};
 use crate::kernel::Backend;
+use crate::kernel::memory::{filled, zeros};
 use crate::panel::Panel;
 use crate::shape::{GROUP, SEGMENT};
 
@@ -84,7 +85,7 @@ impl Factor {
         check(k, n, entries.len(), k)?;
         let tiles = n.div_ceil(GROUP);
         let segments = k.div_ceil(SEGMENT);
-        let mut panels = vec![Panel::ZERO; tiles * segments];
+        let mut panels = filled(tiles * segments, Panel::ZERO);
         let mut corrections = vec![0; tiles * GROUP];
         if k > 0 && n > 0 {
             let mut columns: Vec<_> = panels.chunks_mut(tiles).map(<[Panel]>::iter_mut).collect();
@@ -96,7 +97,9 @@ impl Factor {
             engine.each(parts, |(lines, corrections, mut panels)| {
                 pack(lines, k, 0, engine, &mut panels);
                 for (owed, line) in corrections.iter_mut().zip(lines.chunks_exact(k)) {
-                    *owed = line.iter().map(|entry| i32::from(*entry)).sum::<i32>() * -128;
+                    *owed =
+                        line.iter().fold(0_i32, |sum, entry| sum.wrapping_sub(i32::from(*entry)))
+                            << 7;
                 }
             });
         }
@@ -111,7 +114,7 @@ impl Factor {
     /// A wrong number of entries.
     pub fn multiply(&self, m: usize, a: &[i8], engine: &Engine) -> Result<Vec<i32>, FactorError> {
         check(m, self.k, a.len(), self.k)?;
-        let mut product = vec![0; m * self.n];
+        let mut product = zeros(m * self.n);
         if !product.is_empty() {
             self.multiply_into(a, &mut product, engine)?;
         }
@@ -160,7 +163,7 @@ impl Factor {
             if self.portable { Backend::PORTABLE.multiply } else { engine.kernel.multiply };
         let (width, segments) = (self.corrections.len(), self.k.div_ceil(SEGMENT));
         let (tiles, groups) = (width / GROUP, rows.len() / (GROUP * width));
-        let mut panels = vec![Panel::ZERO; segments * groups];
+        let mut panels = filled(segments * groups, Panel::ZERO);
         let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
         for lines in a.chunks(GROUP * self.k) {
             let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();

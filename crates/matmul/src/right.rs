@@ -6,6 +6,7 @@ use crate::certificate::{Certificate, Claim};
 use crate::engine::Engine;
 use crate::hash::{Anchor, RightKey};
 use crate::kernel::Group;
+use crate::kernel::memory::filled;
 use crate::noise::{Permutations, right_strip};
 use crate::operand::Committed;
 use crate::panel::{Panel, Recipe, Trace};
@@ -38,8 +39,8 @@ impl Right {
         let (tiles, segments) = ((n / GROUP_U32) as usize, (k / SEGMENT_U32) as usize);
         let key = RightKey::derive(anchor, &committed.root(), k, n);
         let orders = Permutations::derive(key, 0..k / SEGMENT_U32 * STRIPES_U32);
-        let mut panels = vec![Panel::ZERO; tiles * segments];
-        let mut traces = vec![Trace::ZERO; tiles];
+        let mut panels = filled(tiles * segments, Panel::ZERO);
+        let mut traces = filled(tiles, Trace::ZERO);
         let mut corrections = vec![[0; GROUP]; tiles];
 
         let recipe = Recipe { raise: 0, noise: &orders.rho, places: &orders.pi, sum_noisy: true };

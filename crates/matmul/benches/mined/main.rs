@@ -6,11 +6,10 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
     reason = "a benchmark that fails ends, and its figures go to standard output"
 )]
 
-#[path = "../measure.rs"]
+#[path = "../shared/measure.rs"]
 mod measure;
 mod mkl;
 mod proof;
@@ -18,7 +17,7 @@ mod proof;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use measure::{alternate, committed, entries, median, one_thread, print_figure, timed, wanted};
+use measure::{committed, entries, median, one_thread, print_figure, timed, wanted};
 use pouw_matmul::{Anchor, Backend, Core, Difficulty, Engine, Factor, Right, Side};
 
 const ROUNDS: usize = 5;
@@ -141,4 +140,15 @@ fn overhead(name: &str, m: u32, k: u32, n: u32, goal: Option<(f64, f64)>) {
         "reported",
         true,
     );
+}
+
+/// Median seconds of each of several works, run in turn.
+fn alternate<const N: usize>(rounds: usize, mut works: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+    let mut seconds: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..rounds {
+        for (work, seconds) in works.iter_mut().zip(&mut seconds) {
+            seconds.push(work());
+        }
+    }
+    seconds.map(median)
 }

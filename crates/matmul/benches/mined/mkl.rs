@@ -1,4 +1,4 @@
-//! Intel's MKL, loaded at run time: `POUW_MKL` names its `libmkl_rt` (PyPI package `mkl`).
+//! Intel's MKL, loaded at run time: `POUW_MKL` names its `libmkl_rt` (package `mkl` of Python's index).
 #![expect(unsafe_code, reason = "a foreign library is called")]
 
 use std::ffi::{c_char, c_float, c_int, c_void};

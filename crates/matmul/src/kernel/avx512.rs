@@ -13,7 +13,7 @@ use std::arch::x86_64::{
 use crate::kernel::transpose::transpose;
 use crate::kernel::{Group, Kernel, Prepared, Rows, Transcript, portable};
 use crate::panel::{self, Panel, QUAD, STRIPE_QUADS, Trace};
-use crate::shape::{GROUP, SEGMENT, STRIPES};
+use crate::shape::{GROUP, SEGMENT};
 
 /// Rows that are worked on at once: half a tile.
 const HALF: usize = GROUP / 2;
@@ -165,54 +165,94 @@ fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transc
         let first = part * GROUPS;
         let transcripts = &mut transcripts[first * b.len()..];
         by_threes!(b, |tile, part: T| {
-            mine_tiles::<T>(a, part, (first, tile), rows, transcripts, b.len());
+            let mut see = |group: usize, seen: &[[__m512i; T]; PART], stripe: usize| {
+                let first = group * b.len() + tile;
+                for (column, transcript) in transcripts[first..first + T].iter_mut().enumerate() {
+                    for (word, seen) in transcript[stripe..].iter_mut().zip(seen) {
+                        *word = xor_lanes(seen[column]);
+                    }
+                }
+            };
+            add_tiles::<T, true>(a, part, SEGMENT / 4, (first, tile), rows, &mut see);
         });
     }
 }
 
-/// Some groups by up to three tiles, in parts of the inner size that leave the first cache to B.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
+    let quads = quads.min(SEGMENT / 4);
+    for (part, a) in a.chunks(GROUPS).enumerate() {
+        let first = part * GROUPS;
+        by_threes!(b, |tile, part: T| {
+            add_tiles::<T, false>(a, part, quads, (first, tile), rows, &mut |_, _, _| ());
+        });
+    }
+}
+
+/// Some groups by up to three tiles, in parts of the inner size that leave the first cache to B. The sums
+/// are kept aside until the last part: rows of the product, a power of two apart, would push each other
+/// out of every cache.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn mine_tiles<const T: usize>(
+fn add_tiles<const T: usize, const MINED: bool>(
     a: &[Panel],
     b: [&Panel; T],
+    quads: usize,
     (group, tile): (usize, usize),
     rows: &mut Rows<'_>,
-    transcripts: &mut [Transcript],
-    width: usize,
+    see: &mut impl FnMut(usize, &[[__m512i; T]; PART], usize),
 ) {
+    const PART_QUADS: usize = PART * STRIPE_QUADS;
     let mut kept = [[zero::<T>(); 2]; GROUPS];
-    for part in 0..STRIPES / PART {
-        let last = part + 1 == STRIPES / PART;
+    for start in (0..quads).step_by(PART_QUADS) {
+        let b = b.map(|panel| panel.0.as_ptr().wrapping_add(start * QUAD));
         for (place, (a, kept)) in a.iter().zip(&mut kept).enumerate() {
             // Of each stripe and tile, the XOR over rows.
             let mut seen = [[_mm512_setzero_si512(); T]; PART];
             for (half, kept) in kept.iter_mut().enumerate() {
+                let row = (group + place) * GROUP + half * HALF;
+                let last = quads - start <= PART_QUADS;
+                if last {
+                    ask_for::<T>(rows, row, tile);
+                }
                 let mut sums = *kept;
+                let mut left = (quads - start).min(PART_QUADS);
                 for (stripe, seen) in seen.iter_mut().enumerate() {
-                    let first = (part * PART + stripe) * STRIPE_BYTES;
-                    let a = a.0.as_ptr().wrapping_add(first + half * HALF * 4);
-                    let b = b.map(|panel| panel.0.as_ptr().wrapping_add(first));
-                    // SAFETY: a panel has eight stripes of 32 quads; half a row of a quad starts within
-                    // it; panels are aligned to 64 bytes.
-                    sums = unsafe { add_quads(sums, a, b, STRIPE_QUADS) };
-                    for (tile, seen) in seen.iter_mut().enumerate() {
-                        let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
-                        *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
+                    let now = left.min(STRIPE_QUADS);
+                    left -= now;
+                    let first = stripe * STRIPE_BYTES;
+                    let a = a.0.as_ptr().wrapping_add(start * QUAD + first + half * HALF * 4);
+                    let b = b.map(|panel| panel.wrapping_add(first));
+                    // SAFETY: a panel has 256 quads, of which `now` are left from here on; half a row
+                    // of a quad starts within it; panels are aligned to 64 bytes.
+                    sums = unsafe { add_quads(sums, a, b, now) };
+                    if MINED {
+                        for (tile, seen) in seen.iter_mut().enumerate() {
+                            let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
+                            *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
+                        }
                     }
                 }
                 if last {
-                    store(rows, (group + place) * GROUP + half * HALF, tile, &sums, true);
+                    store(rows, row, tile, &sums, true);
                 } else {
                     *kept = sums;
                 }
             }
-            let first = place * width + tile;
-            for (column, transcript) in transcripts[first..first + T].iter_mut().enumerate() {
-                for (word, seen) in transcript[part * PART..].iter_mut().zip(seen) {
-                    *word = xor_lanes(seen[column]);
-                }
+            if MINED {
+                see(place, &seen, start / STRIPE_QUADS);
             }
+        }
+    }
+}
+
+/// Asks for the places of the product where sums will be added.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn ask_for<const T: usize>(rows: &mut Rows<'_>, first: usize, tile: usize) {
+    for row in first..first + HALF {
+        for tile in tile..tile + T {
+            _mm_prefetch::<_MM_HINT_T0>(rows.place(row, tile).as_ptr().cast());
         }
     }
 }
@@ -235,37 +275,6 @@ fn xor_lanes(lanes: __m512i) -> u32 {
     let word = words[0] ^ words[1] ^ words[2] ^ words[3];
     let [low, high] = [word, word >> 32].map(|part| part & u64::from(u32::MAX));
     u32::try_from(low ^ high).unwrap_or_default()
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
-    let quads = quads.min(SEGMENT / 4);
-    by_threes!(b, |tile, part: T| multiply_tiles::<T>(a, part, quads, rows, tile));
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn multiply_tiles<const T: usize>(
-    a: &[Panel],
-    b: [&Panel; T],
-    quads: usize,
-    rows: &mut Rows<'_>,
-    tile: usize,
-) {
-    for start in (0..quads).step_by(PART * STRIPE_QUADS) {
-        let quads = (quads - start).min(PART * STRIPE_QUADS);
-        let b = b.map(|panel| panel.0.as_ptr().wrapping_add(start * QUAD));
-        for (group, a) in a.iter().enumerate() {
-            for half in 0..2 {
-                let a = a.0.as_ptr().wrapping_add(start * QUAD + half * HALF * 4);
-                let zero = zero::<T>();
-                // SAFETY: a panel has 256 quads, of which `quads` are left from `start` on; panels are
-                // aligned to 64 bytes.
-                let sums = unsafe { add_quads(zero, a, b, quads) };
-                store(rows, group * GROUP + half * HALF, tile, &sums, true);
-            }
-        }
-    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

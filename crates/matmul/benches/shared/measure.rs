@@ -23,20 +23,6 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Median seconds of each of several works, run in turn.
-pub(crate) fn alternate<const N: usize>(
-    rounds: usize,
-    mut works: [&mut dyn FnMut() -> f64; N],
-) -> [f64; N] {
-    let mut seconds: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
-    for _ in 0..rounds {
-        for (work, seconds) in works.iter_mut().zip(&mut seconds) {
-            seconds.push(work());
-        }
-    }
-    seconds.map(median)
-}
-
 /// One line of the report.
 pub(crate) fn print_figure(
     name: &str,
