@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
 use pouw_data::{TransferError, Transfers};
 use pouw_types::contracts::IRentals::Phase;
-use pouw_types::{Amount, Network, Offer, RentalId};
+use pouw_types::{Amount, Isolation, Network, Offer, RentalId};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -31,6 +32,7 @@ use crate::selftest::SelfTest;
 use crate::server;
 use crate::signer::Signer;
 use crate::step::Step;
+use crate::tester;
 use crate::watcher::{self, Snapshot};
 
 /// How long a finished rental can still be asked about.
@@ -143,7 +145,9 @@ pub struct AgentHandle {
 pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     pub(crate) config: HostConfig,
-    offer: Mutex<Offer>,
+    address: SocketAddr,
+    data_dir: PathBuf,
+    offer: watch::Sender<Offer>,
     rentals: Mutex<BTreeMap<RentalId, Arc<Rental>>>,
     chain: watch::Sender<Snapshot>,
     problem: Mutex<Option<String>>,
@@ -168,11 +172,12 @@ impl Agent {
         let engine_info = outside.engine.prepare().await?;
         let journal = Journal::open(data_dir)?;
         let self_test = self_test(&outside, data_dir).await?;
-        let self_test = self_test.scaled(config.tuning.listed_percent);
         let address = config.listen;
         let listen = |source| StartError::Listen { address, source };
         let listener = tokio::net::TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        let offered = |isolation: &&Isolation| engine_info.isolation.contains(isolation);
+        let isolation = config.isolation.iter().find(offered).copied();
         let context = Context {
             network,
             rules: Rules {
@@ -189,14 +194,19 @@ impl Agent {
             clock: outside.clock,
             mover: outside.mover,
             probe: outside.probe,
-            self_test,
+            unit: config.unit,
+            // Where none of them works, no task is taken, and no benchmark runs.
+            isolation: isolation.unwrap_or(Isolation::Runc),
+            self_test: Mutex::new(self_test),
             journal,
         };
-        let offer = offer::build(&config, &context, address)?;
+        let offer = offer::build(&config, &context, address, 0)?;
         let shared = Arc::new(Shared {
             context: Arc::new(context),
             config,
-            offer: Mutex::new(offer),
+            address,
+            data_dir: data_dir.to_owned(),
+            offer: watch::Sender::new(offer),
             rentals: Mutex::default(),
             chain: watch::Sender::default(),
             problem: Mutex::default(),
@@ -232,6 +242,12 @@ impl AgentHandle {
     #[must_use]
     pub fn offer(&self) -> Offer {
         self.shared.offer()
+    }
+
+    /// What the machine offers, and each change of it.
+    #[must_use]
+    pub fn offers(&self) -> watch::Receiver<Offer> {
+        self.shared.offer.subscribe()
     }
 
     /// Whether the agent works.
@@ -278,7 +294,26 @@ impl Shared {
     }
 
     pub(crate) fn offer(&self) -> Offer {
-        self.offer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.offer.borrow().clone()
+    }
+
+    /// Whether any rental is not done yet.
+    pub(crate) fn is_rented(&self) -> bool {
+        self.lock_rentals().values().any(|rental| rental.record().step != Step::Done)
+    }
+
+    /// Takes what a self-test measured into the offer, and keeps it for the next start.
+    pub(crate) fn listed(&self, tests: SelfTest) {
+        let path = self.data_dir.join(SelfTest::FILE);
+        if let Err(error) = tests.write(&path) {
+            self.set_problem(Some(format!("cannot write {}: {error}", path.display())));
+        }
+        *self.context.self_test.lock().unwrap_or_else(PoisonError::into_inner) = tests;
+        let seq = self.offer.borrow().seq.saturating_add(1);
+        match offer::build(&self.config, &self.context, self.address, seq) {
+            Ok(offer) => drop(self.offer.send_replace(offer)),
+            Err(error) => self.set_problem(Some(error.to_string())),
+        }
     }
 
     pub(crate) fn rental(&self, id: RentalId) -> Option<Arc<Rental>> {
@@ -326,11 +361,19 @@ async fn main(
     mut stopped: watch::Receiver<bool>,
 ) {
     let work = async {
-        tokio::join!(server::serve(&shared, listener), follow(&shared, &mut rentals));
+        tokio::join!(
+            server::serve(&shared, listener),
+            follow(&shared, &mut rentals),
+            tester::keep_tested(&shared),
+        );
     };
     tokio::select! {
         () = work => {}
         _ = stopped.wait_for(|stop| *stop) => {}
+    }
+    // Rentals stay as they are; a self-test is no rental.
+    if let Err(error) = tester::clear(&shared).await {
+        tracing::warn!(%error, "a broken off self-test is cleared at the next start");
     }
 }
 
@@ -361,7 +404,7 @@ fn take_up(shared: &Arc<Shared>, rentals: &mut JoinSet<()>, record: Record) {
 /// Follows the chain: each new head is looked at once, for all rentals.
 async fn follow(shared: &Arc<Shared>, rentals: &mut JoinSet<()>) {
     let contract = &shared.context.contract;
-    let mut announced = false;
+    let mut announced = None;
     let mut seen = None;
     loop {
         let next = match seen {
@@ -392,12 +435,13 @@ async fn look(
     shared: &Arc<Shared>,
     rentals: &mut JoinSet<()>,
     head: Head,
-    announced: &mut bool,
+    announced: &mut Option<B256>,
 ) -> Result<(), ContractError> {
     let context = &shared.context;
-    if !*announced {
-        offer::announce(shared).await?;
-        *announced = true;
+    let offer = shared.offer();
+    if *announced != Some(offer.hash()) {
+        offer::announce(shared, &offer).await?;
+        *announced = Some(offer.hash());
     }
     let mine: Vec<RentalId> = {
         let rentals = shared.lock_rentals();

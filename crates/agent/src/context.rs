@@ -1,12 +1,13 @@
 //! What all rentals of an agent share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use pouw_types::Network;
+use pouw_types::{Isolation, Network, Resources};
 
 use crate::clock::Clock;
 use crate::contract::Contract;
 use crate::engine::{Engine, EngineInfo};
+use crate::imagebench::Stand;
 use crate::journal::Journal;
 use crate::machine::Machine;
 use crate::mover::Mover;
@@ -37,10 +38,36 @@ pub(crate) struct Context {
     pub mover: Arc<dyn Mover>,
     /// The machine's speed.
     pub probe: Arc<dyn Probe>,
+    /// What one unit has.
+    pub unit: Resources,
+    /// How tasks are kept apart here by default.
+    pub isolation: Isolation,
     /// What the self-test said.
-    pub self_test: SelfTest,
+    pub self_test: Mutex<SelfTest>,
     /// The memory.
     pub journal: Journal,
+}
+
+impl Context {
+    /// What the self-test said, as of now.
+    pub(crate) fn self_test(&self) -> SelfTest {
+        self.self_test.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What of it the offer lists, and gates ask for.
+    pub(crate) fn listing(&self) -> SelfTest {
+        self.self_test().scaled(self.rules.tuning.listed_percent)
+    }
+
+    /// Where images' own benchmarks run.
+    pub(crate) fn stand(&self) -> Stand<'_> {
+        Stand {
+            engine: self.engine.as_ref(),
+            info: &self.engine_info,
+            unit: &self.unit,
+            isolation: self.isolation,
+        }
+    }
 }
 
 impl core::fmt::Debug for Context {

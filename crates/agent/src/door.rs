@@ -21,8 +21,8 @@ mod sse;
 
 pub use client::{Client, ClientError};
 pub use dto::{
-    ErrorBody, Event, EventKind, Gate, Health, MeterView, Part, Progress, QuoteReply, QuoteRequest,
-    RentalStatus, Secret, StopRequest, TaskRequest,
+    ErrorBody, Event, EventKind, Gate, GateProbe, Health, MeterView, Part, Progress, QuoteReply,
+    QuoteRequest, RentalStatus, Secret, StopRequest, TaskRequest,
 };
 
 use alloy_primitives::Address;

@@ -61,6 +61,10 @@ pub trait Engine: Send + Sync {
         progress: &dyn PullProgress,
     ) -> Result<ImageInfo, EngineError>;
 
+    /// The images on this machine that bring a benchmark, by the digests they were pulled by, or by
+    /// their identity.
+    async fn benchmarked_images(&self) -> Result<Vec<ImageRef>, EngineError>;
+
     /// Makes a container, compares it with what was asked, and does not start it.
     ///
     /// # Errors

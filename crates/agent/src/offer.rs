@@ -16,12 +16,15 @@ const MAX_HEADS: u32 = 60;
 
 /// What this machine offers: what the host decided, less what the engine can't do.
 ///
+/// `seq` is greater than that of any earlier offer.
+///
 /// # Errors
 /// [`KeyError`].
 pub(crate) fn build(
     config: &HostConfig,
     context: &Context,
     address: SocketAddr,
+    seq: u64,
 ) -> Result<Offer, KeyError> {
     let now = context.clock.unix_s();
     let info = &context.engine_info;
@@ -35,7 +38,7 @@ pub(crate) fn build(
         version: 1,
         machine: context.machine.id(),
         chain_id: context.network.chain_id,
-        seq: now,
+        seq: seq.max(now),
         issued_at: now,
         available_until: now + config.available_s,
         endpoint,
@@ -46,7 +49,7 @@ pub(crate) fn build(
         isolation,
         egress: config.egress && info.egress,
         floor: config.floor,
-        scores: context.self_test.scores(),
+        scores: context.listing().scores(),
         signature: alloy_primitives::Bytes::new(),
     })
 }
@@ -66,11 +69,11 @@ const fn arch() -> &'static str {
 ///
 /// # Errors
 /// [`ContractError`].
-pub(crate) async fn announce(shared: &Shared) -> Result<(), ContractError> {
+pub(crate) async fn announce(shared: &Shared, offer: &Offer) -> Result<(), ContractError> {
     let context = &shared.context;
     let (contract, config) = (&context.contract, &shared.config);
     let (machine, operator) = (context.machine.id(), contract.operator());
-    let offer_hash = shared.offer().hash();
+    let offer_hash = offer.hash();
     let known = contract.machine(machine).await?;
     let call = if known.operator == Address::ZERO {
         let consent = context.machine.consent(operator);

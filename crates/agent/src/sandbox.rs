@@ -15,9 +15,9 @@ use crate::engine::{
 };
 
 /// Processes and threads that a task may have.
-const PIDS: u32 = 4_096;
+pub(crate) const PIDS: u32 = 4_096;
 /// Size of a task's `/tmp`, which is memory.
-const TMP_BYTES: u64 = 64 << 20;
+pub(crate) const TMP_BYTES: u64 = 64 << 20;
 
 /// What is needed beside the task to make its container.
 #[derive(Debug)]
@@ -78,28 +78,6 @@ pub(crate) fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, 
         network: place.network.clone(),
         mounts,
         log: LogLimits::default(),
-    })
-}
-
-/// The container that runs an image's own benchmark, with what the task would have.
-///
-/// # Errors
-/// As [`task_workload`].
-pub(crate) fn bench_workload(
-    place: &Place<'_>,
-    task: &Task,
-    command: Vec<String>,
-    run: u32,
-) -> Result<Workload, EngineError> {
-    Ok(Workload {
-        step: StepName::new(&format!("gate-{run}"))?,
-        entrypoint: Some(Vec::new()),
-        command,
-        env: Environment::default(),
-        workdir: Some("/".to_owned()),
-        network: NetworkMode::None,
-        mounts: Vec::new(),
-        ..task_workload(place, task)?
     })
 }
 

@@ -3,6 +3,7 @@
 mod crash;
 mod door;
 mod faults;
+mod gates;
 mod life;
 pub(crate) mod time;
 mod world;

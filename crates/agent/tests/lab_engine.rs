@@ -5,6 +5,8 @@
 //! missing fails the test that needs it, by name. Each test has a machine of its own and removes
 //! all that carries its label, even when it fails.
 
+#[path = "engine_lab/benchmarks.rs"]
+mod benchmarks;
 #[path = "engine_lab/containers.rs"]
 mod containers;
 #[path = "engine_lab/laboratory.rs"]

@@ -24,6 +24,6 @@ pub use cpu::{CPU_PROBE_MS, Measurement, ThreadRun, run_cpu_probe};
 pub use gate::{
     GATE_RUNS, LISTED_RUNS, Reference, Verdict, judge, listed, needed, rate_per_s, score,
 };
-pub use image::{ImageBench, ImageBenchError};
+pub use image::{Allowance, ImageBench, ImageBenchError};
 pub use quota::Quota;
 pub use self_test::{Component, SelfTest, SelfTestError, Unit, self_test};

@@ -149,6 +149,37 @@ pub struct Gate {
     pub needed: u32,
     /// How many runs it took.
     pub runs: u32,
+    /// What was run.
+    #[serde(default)]
+    pub probe: GateProbe,
+}
+
+/// What a gate runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateProbe {
+    /// The image's own benchmark.
+    ImageBench,
+    /// The processor's probe: the image brings no benchmark.
+    #[default]
+    ProcessorForWantOfABench,
+    /// The processor's probe: this host has not measured the image's benchmark yet, or it gave no
+    /// result here.
+    ProcessorForWantOfATest,
+}
+
+impl core::fmt::Display for GateProbe {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::ImageBench => "by the image's own benchmark",
+            Self::ProcessorForWantOfABench => {
+                "by the processor's probe, as the image brings no benchmark"
+            }
+            Self::ProcessorForWantOfATest => {
+                "by the processor's probe, as this host has no result of the image's benchmark"
+            }
+        })
+    }
 }
 
 /// A part that counts: renamed into place, hashed and uploaded.

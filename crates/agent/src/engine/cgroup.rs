@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pouw_bench::Quota;
+
 use super::mounts::{self, MountEntry};
 use super::{CgroupLayout, Stats};
 
@@ -140,6 +142,9 @@ impl Cgroups {
                 .unwrap_or(0);
             stats.pids = read(unified, "pids.current").and_then(|text| number(&text)).unwrap_or(0);
         }
+        let quota = Quota::of(&self.root, &pid.to_string());
+        stats.throttled_ns = quota.throttled_ns().unwrap_or(0);
+        stats.quota_millis = quota.cores_millis();
         stats.memory_limit_bytes = self.limits(pid)?.memory_bytes.unwrap_or(0);
         let (received, sent) = self
             .text(Path::new(&format!("/proc/{pid}/net/dev")))
@@ -231,6 +236,8 @@ mod tests {
 
     const STATS: Stats = Stats {
         cpu_ns: 1_234_567_000,
+        throttled_ns: 5_000,
+        quota_millis: Some(500),
         memory_bytes: 6_000_000,
         memory_peak_bytes: 9_000_000,
         memory_limit_bytes: 67_108_864,
@@ -260,7 +267,7 @@ mod tests {
     #[test]
     fn no_limit_is_told_from_a_large_one() {
         let limits = EffectiveLimits::default();
-        let stats = Stats { memory_limit_bytes: 0, ..STATS };
+        let stats = Stats { memory_limit_bytes: 0, quota_millis: None, ..STATS };
         check("v2-unlimited", CgroupLayout::V2, stats, limits);
         check("v1-unlimited", CgroupLayout::V1, stats, limits);
     }

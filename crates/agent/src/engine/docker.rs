@@ -223,6 +223,10 @@ impl Engine for DockerEngine {
         self.pull_image(image, progress).await
     }
 
+    async fn benchmarked_images(&self) -> Result<Vec<ImageRef>, EngineError> {
+        self.images_with_bench().await
+    }
+
     async fn create(&self, workload: &Workload) -> Result<Created, EngineError> {
         self.create_workload(workload).await
     }

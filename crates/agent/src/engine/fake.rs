@@ -27,6 +27,8 @@ pub struct Script {
     pub exit: Option<Exit>,
     /// What it has written.
     pub lines: Vec<LogLine>,
+    /// What it uses.
+    pub stats: Stats,
     /// Whether it ends only when killed.
     pub ignores_stop: bool,
     /// Files it writes when started, below the machine's folder that is mounted at the path's
@@ -300,6 +302,13 @@ impl Engine for FakeEngine {
         Ok(found)
     }
 
+    async fn benchmarked_images(&self) -> Result<Vec<ImageRef>, EngineError> {
+        let inner = self.enter("benchmarked_images", "")?;
+        let brings = |image: &&ImageInfo| image.labels.contains_key("pouw.bench");
+        let here = inner.pulled.iter().filter_map(|name| inner.images.get(name)).filter(brings);
+        Ok(here.map(|image| image.reference.clone()).collect())
+    }
+
     async fn create(&self, workload: &Workload) -> Result<Created, EngineError> {
         let name = workload.owner.container_name(&workload.step);
         let mut inner = self.enter("create", &name)?;
@@ -350,6 +359,7 @@ impl Engine for FakeEngine {
             started_ms: now,
             finished_ms: 0,
         });
+        container.stats = script.stats;
         container.script = script;
         Self::write_files(container)?;
         if let Some(exit) = container.script.exit {

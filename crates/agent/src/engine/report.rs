@@ -212,6 +212,11 @@ pub struct OurWorkload {
 pub struct Stats {
     /// Processor time so far, in nanoseconds.
     pub cpu_ns: u64,
+    /// What quotas took so far, its own and those of the groups around it, of all processors together,
+    /// in nanoseconds.
+    pub throttled_ns: u64,
+    /// The smallest of those quotas, in thousandths of a core; none where there is none.
+    pub quota_millis: Option<u64>,
     /// Memory now, without what the kernel could drop, in bytes.
     pub memory_bytes: u64,
     /// Most memory so far, in bytes; 0 where the kernel does not say.

@@ -158,28 +158,50 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl 
 
 /// An image with busybox alone, made once and known by its identity.
 pub(crate) async fn import_busybox(docker: &Docker) -> ImageRef {
-    const NAME: &str = "pouw-lab/busybox";
+    import(docker, "pouw-lab/busybox", &[]).await
+}
+
+/// The same with a benchmark: a loop of the shell that measures itself.
+pub(crate) async fn import_bench(docker: &Docker) -> ImageRef {
+    let command = r#"LABEL pouw.bench='["/bin/sh","/bin/bench"]'"#;
+    import(docker, "pouw-lab/bench", &[command, "LABEL pouw.use-case=rendering"]).await
+}
+
+async fn import(docker: &Docker, name: &str, changes: &[&str]) -> ImageRef {
     static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
-    if let Ok(found) = docker.inspect_image(NAME).await {
+    if let Ok(found) = docker.inspect_image(name).await {
         return reference(&found);
     }
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(NAME)
-        .changes(vec!["ENV PATH=/bin".to_owned()])
+        .repo(name)
+        .changes(["ENV PATH=/bin"].iter().chain(changes).map(ToString::to_string).collect())
         .build();
     let body = bollard::body_full(busybox_tar().into());
     let events: Vec<_> = docker.create_image(Some(options), Some(body), None).collect().await;
     for event in events {
         event.expect("the engine imports an image");
     }
-    reference(&docker.inspect_image(NAME).await.expect("the imported image"))
+    reference(&docker.inspect_image(name).await.expect("the imported image"))
 }
 
 fn reference(image: &ImageInspect) -> ImageRef {
     image.id.as_deref().expect("an identity").parse().expect("a digest")
 }
+
+/// About a second of work on one core; times from the kernel, in hundredths of a second.
+const BENCH: &str = r#"
+read from rest < /proc/uptime
+i=0
+while [ $i -lt 1000000 ]; do i=$((i + 1)); done
+read to rest < /proc/uptime
+read stat < /proc/$$/stat
+set -- $stat
+elapsed=$(((${to%.*}${to#*.} - ${from%.*}${from#*.}) * 10))
+cpu=$(((${14} + ${15}) * 10))
+echo "{\"bench\": \"loop\", \"samples\": 1000000, \"elapsed_ms\": $elapsed, \"cpu_ms\": $cpu}"
+"#;
 
 /// A root file system of the static busybox with links for what the tests call.
 fn busybox_tar() -> Vec<u8> {
@@ -196,6 +218,7 @@ fn busybox_tar() -> Vec<u8> {
     ] {
         std::os::unix::fs::symlink("busybox", root.path().join("bin").join(name)).expect("a link");
     }
+    std::fs::write(root.path().join("bin/bench"), BENCH).expect("the bench");
     let output = std::process::Command::new("tar")
         .args(["--numeric-owner", "--owner=0", "--group=0", "-c", "."])
         .current_dir(root.path())

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pouw_agent::End;
-use pouw_agent::door::{Client, ClientError, Event, EventKind, Progress};
+use pouw_agent::door::{Client, ClientError, Event, EventKind, Gate, Progress};
 use pouw_types::RentalId;
 
 use crate::output::{Accent, Output, bytes};
@@ -73,7 +73,8 @@ impl Screen {
                 self.line(format!("{stamp}  {}", self.output.paint(Accent::Dim, text)));
             }
             EventKind::Gate(gate) => {
-                self.line(format!("{stamp}  gate: {} of {} needed", gate.score, gate.needed));
+                let Gate { score, needed, probe, .. } = gate;
+                self.line(format!("{stamp}  gate: {score} of {needed} needed, {probe}"));
             }
             EventKind::Paused { why } => {
                 let paused = self.output.paint(Accent::Yellow, "paused");

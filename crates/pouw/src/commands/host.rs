@@ -100,9 +100,18 @@ async fn install(session: &Session, args: &HostArgs) -> anyhow::Result<()> {
 
 async fn self_test(session: &Session, args: &HostArgs) -> anyhow::Result<()> {
     let setup = setup(session, args)?;
-    let test = SelfTest::take(&CpuProbe, now_s()).await;
+    let (_, config, _) = settings(session, &setup, args).await?;
+    let mut test = SelfTest::take(&CpuProbe, now_s()).await;
+    setup.test_images(&config, &mut test, |text| session.output.note(text)).await?;
     test.write(&setup.data.join(SelfTest::FILE))?;
-    session.output.data(&test, || format!("general  {} (1000 is the reference)", test.cpu));
+    session.output.data(&test, || {
+        let mut out = format!("general    {} (1000 is the reference)", test.cpu);
+        for (digest, image) in &test.images {
+            let use_case = format!("{:?}", image.use_case).to_lowercase();
+            out += &format!("\n{use_case:<10} {} by image {digest}", image.score);
+        }
+        out
+    });
     Ok(())
 }
 

@@ -29,7 +29,7 @@ impl Host {
     #[must_use]
     pub fn announce(agent: AgentHandle, node: &str) -> Self {
         let (done, announced) = watch::channel(false);
-        let announcer = tokio::spawn(post(Node::new(node, TIMEOUT), agent.offer(), done));
+        let announcer = tokio::spawn(post(Node::new(node, TIMEOUT), agent.offers(), done));
         Self { agent, announcer, announced }
     }
 
@@ -71,14 +71,19 @@ impl Host {
     }
 }
 
-async fn post(node: Node, offer: Offer, done: watch::Sender<bool>) {
+async fn post(node: Node, mut offers: watch::Receiver<Offer>, done: watch::Sender<bool>) {
     loop {
+        let offer = offers.borrow_and_update().clone();
         match node.post_offer(&offer).await {
             Ok(()) => {
                 done.send_replace(true);
             }
             Err(error) => tracing::warn!(%error, "the offer is not on the node's board"),
         }
-        tokio::time::sleep(REPOST).await;
+        // A change is posted at once; without an agent there is none, and this ends with it.
+        tokio::select! {
+            changed = offers.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(REPOST) => {}
+        }
     }
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use alloy_primitives::Address;
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context;
-use pouw_agent::engine::{DockerConfig, DockerEngine, Engine, EngineInfo};
-use pouw_agent::{Agent, HostConfig, Outside, Tuning};
-use pouw_types::{Amount, Floor, MachineId, Network, Resources};
+use pouw_agent::engine::{DockerConfig, DockerEngine, Engine, EngineInfo, ImageRef};
+use pouw_agent::{
+    Agent, HostConfig, ImageScore, ImageTest, ImageTestError, Outside, SelfTest, Tuning,
+};
+use pouw_types::{Amount, Floor, Isolation, MachineId, Network, Resources};
 
 use super::{Host, NodeContract, NodeSigner};
 use crate::client::rpc::Rpc;
@@ -95,6 +97,56 @@ impl Setup {
             scratch: None,
             tuning: Tuning::default(),
         })
+    }
+
+    /// Measures the benchmarks of the images that are on this machine, into `test`.
+    ///
+    /// # Errors
+    /// What the engine says. An image that can't run its benchmark here is told of and passed over.
+    pub async fn test_images(
+        &self,
+        config: &HostConfig,
+        test: &mut SelfTest,
+        note: impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        let engine = self.engine.as_ref();
+        let info = engine.prepare().await?;
+        let offered = config.isolation.iter().find(|one| info.isolation.contains(one));
+        let isolation = *offered.context("the engine has none of the isolations of host.toml")?;
+        let images = engine.benchmarked_images().await?;
+        if images.is_empty() {
+            note(
+                "no image on this machine brings a benchmark; one that a task brings is measured later",
+            );
+        }
+        for image in images {
+            note(&format!("measuring {image}, seven times"));
+            match self.test_image(&image, &info, config, isolation).await {
+                Ok(score) => {
+                    test.images.insert(image.digest(), score);
+                }
+                Err(ImageTestError::Engine(error)) => return Err(error.into()),
+                Err(error) => note(&error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn test_image(
+        &self,
+        image: &ImageRef,
+        info: &EngineInfo,
+        config: &HostConfig,
+        isolation: Isolation,
+    ) -> Result<ImageScore, ImageTestError> {
+        let engine = self.engine.as_ref();
+        let mut test = ImageTest::new(engine, image).await?;
+        loop {
+            let machine = self.machine();
+            if let Some(score) = test.step(engine, info, machine, &config.unit, isolation).await? {
+                return Ok(score);
+            }
+        }
     }
 
     /// Starts the agent: it follows the node at `node`, is on its board, and sends as `operator`.

@@ -326,6 +326,7 @@ fn ours(found: ContainerSummary) -> Option<OurWorkload> {
 /// What the engine itself measured, for a machine whose control groups cannot be read.
 fn reported(answer: &bollard::models::ContainerStatsResponse) -> Stats {
     let cpu = answer.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref());
+    let throttling = answer.cpu_stats.as_ref().and_then(|cpu| cpu.throttling_data.as_ref());
     let memory = answer.memory_stats.clone().unwrap_or_default();
     let dropped = memory.stats.as_ref().and_then(|stats| {
         stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied()
@@ -339,6 +340,8 @@ fn reported(answer: &bollard::models::ContainerStatsResponse) -> Stats {
     });
     Stats {
         cpu_ns: cpu.and_then(|cpu| cpu.total_usage).unwrap_or(0),
+        throttled_ns: throttling.and_then(|one| one.throttled_time).unwrap_or(0),
+        quota_millis: None,
         memory_bytes: memory.usage.unwrap_or(0).saturating_sub(dropped.unwrap_or(0)),
         memory_peak_bytes: memory.max_usage.unwrap_or(0),
         memory_limit_bytes: memory.limit.unwrap_or(0),

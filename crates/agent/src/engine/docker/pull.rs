@@ -1,11 +1,12 @@
 //! Brings images here, by digest only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bollard::models::{CreateImageInfo, ImageInspect};
-use bollard::query_parameters::CreateImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder};
 use futures::StreamExt;
+use pouw_spec::ImageSpec;
 
 use super::super::{EngineError, ImageInfo, ImageRef, PullProgress, PullStatus};
 use super::{DockerEngine, shortened};
@@ -83,6 +84,22 @@ impl DockerEngine {
         self.local_image(image)
             .await?
             .ok_or_else(|| unavailable("what was pulled does not have this digest".to_owned()))
+    }
+
+    pub(super) async fn images_with_bench(&self) -> Result<Vec<ImageRef>, EngineError> {
+        let client = self.client().await?;
+        let filters = HashMap::from([("label", vec![ImageSpec::BENCH_LABEL])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let found = self.call("list images", "engine", client.list_images(Some(options))).await?;
+        // One name an image, and none that no task could give.
+        let name = |image: &bollard::models::ImageSummary| {
+            let mut names = image.repo_digests.iter().chain([&image.id]);
+            names.find_map(|name| name.parse().ok())
+        };
+        let mut images: Vec<ImageRef> = found.iter().filter_map(name).collect();
+        images.sort();
+        images.dedup();
+        Ok(images)
     }
 
     /// The image if it is here, under this very digest.
