@@ -462,8 +462,12 @@ async fn look(
             Err(error) => shared.set_problem(Some(error.to_string())),
         }
     }
+    let machine = snapshot.machine.clone();
     shared.chain.send_replace(snapshot);
-    Ok(())
+    match machine {
+        Some(machine) => offer::keep_bond(shared, &machine).await,
+        None => Ok(()),
+    }
 }
 
 /// what is done can be asked about for a day.

@@ -61,6 +61,13 @@ pub enum HostCall {
         /// What is at stake.
         bond: Amount,
     },
+    /// Brings a machine's bond back to what its host puts at stake.
+    AddBond {
+        /// Which machine.
+        machine: MachineId,
+        /// How much is added.
+        amount: Amount,
+    },
     /// Announces another offer.
     SetOffer {
         /// Which machine.
@@ -117,7 +124,7 @@ impl HostCall {
     #[must_use]
     pub const fn to(&self) -> Address {
         match self {
-            Self::Register { .. } | Self::SetOffer { .. } => HOSTS,
+            Self::Register { .. } | Self::AddBond { .. } | Self::SetOffer { .. } => HOSTS,
             Self::Ready(_)
             | Self::Settle(_)
             | Self::Call(_)
@@ -135,6 +142,7 @@ impl HostCall {
     pub const fn value(&self) -> Amount {
         match self {
             Self::Register { bond, .. } => *bond,
+            Self::AddBond { amount, .. } => *amount,
             _ => Amount::ZERO,
         }
     }
@@ -153,6 +161,9 @@ impl HostCall {
                     signature,
                 }
                 .abi_encode()
+            }
+            Self::AddBond { machine, .. } => {
+                IHosts::addBondCall { machine: machine.get() }.abi_encode()
             }
             Self::SetOffer { machine, offer_hash } => {
                 IHosts::setOfferCall { machine: machine.get(), offerHash: offer_hash }.abi_encode()
@@ -191,6 +202,7 @@ impl HostCall {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
+            Self::AddBond { .. } => "addBond",
             Self::SetOffer { .. } => "setOffer",
             Self::Ready(_) => "ready",
             Self::Settle(_) => "settle",

@@ -22,7 +22,7 @@ mod sse;
 pub use client::{Client, ClientError};
 pub use dto::{
     ErrorBody, Event, EventKind, Gate, GateProbe, Health, MeterView, Part, Progress, QuoteReply,
-    QuoteRequest, RentalStatus, Secret, StopRequest, TaskRequest,
+    QuoteRequest, RentalStatus, Secret, StepBegan, StopRequest, TaskRequest,
 };
 
 use alloy_primitives::Address;

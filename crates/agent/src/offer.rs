@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use alloy_primitives::Address;
-use pouw_types::{Isolation, Offer};
+use pouw_types::contracts::IHosts;
+use pouw_types::{Amount, Isolation, Offer};
 
 use crate::agent::Shared;
 use crate::config::HostConfig;
@@ -97,6 +98,34 @@ pub(crate) async fn announce(shared: &Shared, offer: &Offer) -> Result<(), Contr
     } else {
         HostCall::SetOffer { machine, offer_hash }
     };
+    execute(shared, call).await
+}
+
+/// Brings the machine's bond back to what the host puts at stake, where a fault took from it:
+/// without it nobody can rent.
+///
+/// # Errors
+/// [`ContractError`].
+pub(crate) async fn keep_bond(
+    shared: &Shared,
+    known: &IHosts::Machine,
+) -> Result<(), ContractError> {
+    let config = &shared.config;
+    let refused = |error: pouw_types::AmountError| ContractError::Refused(error.to_string());
+    let wanted = config.bond.checked_mul(config.units.into()).map_err(refused)?;
+    let machine = shared.context.machine.id();
+    match wanted.checked_sub(Amount::from_atto(known.bond)) {
+        Ok(amount) if !amount.is_zero() && !known.operator.is_zero() && !known.retired => {
+            tracing::warn!(%amount, "the bond is brought back to what is put at stake");
+            execute(shared, HostCall::AddBond { machine, amount }).await
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Sends a call and returns once it has done its work.
+async fn execute(shared: &Shared, call: HostCall) -> Result<(), ContractError> {
+    let contract = &shared.context.contract;
     let name = call.name();
     let hash = contract.submit(call).await?;
     let mut head = contract.head().await?;

@@ -336,7 +336,7 @@ fn reason_to_end(record: &Record, observed: &Observed, rules: &Rules) -> Option<
     if !record.started {
         return None;
     }
-    if call_is_unanswered(chain, rules) {
+    if call_is_unanswered(record, chain, rules) {
         return Some(End::ClientSilent);
     }
     run_ended(record, observed, rules)
@@ -368,10 +368,16 @@ fn run_ended(record: &Record, observed: &Observed, rules: &Rules) -> Option<End>
     (held && signed_all && observed.container == Container::Paused).then_some(End::OutOfFunds)
 }
 
+/// a receipt that was signed after our call, whether the ledger has seen it or not.
+fn call_is_answered(record: &Record, chain: &ChainView) -> bool {
+    record.signed.as_ref().is_some_and(|signed| signed.receipt.at > chain.rental.hostCall.at)
+}
+
 /// our call's window is over and the client did not answer.
-fn call_is_unanswered(chain: &ChainView, rules: &Rules) -> bool {
+fn call_is_unanswered(record: &Record, chain: &ChainView, rules: &Rules) -> bool {
     let call = &chain.rental.hostCall;
     call.by == rules.operator
+        && !call_is_answered(record, chain)
         && chain.head.height >= call.atBlock + rules.rental.call_blocks
         && chain.head.time_s >= call.at + rules.rental.call_s
 }
@@ -564,6 +570,7 @@ fn send_open(
         }
         let daily = observed.now_s >= record.settled_at_s + rules.tuning.settle_s;
         let call = wants_call(record, observed, rules) && call_by == Address::ZERO;
+        let daily = daily || (call_by == rules.operator && call_is_answered(record, chain));
         return match (newer && (daily || call), call) {
             (true, _) => Some(Call::Settle),
             (false, true) => Some(Call::Call),
@@ -623,7 +630,7 @@ fn closing_reasons(
         if is_final && !reasons.contains(&Reason::Completed) {
             reasons.push(Reason::Completed);
         }
-        if call_is_unanswered(chain, rules) && !reasons.contains(&Reason::ClientSilent) {
+        if call_is_unanswered(record, chain, rules) && !reasons.contains(&Reason::ClientSilent) {
             reasons.push(Reason::ClientSilent);
         }
     }

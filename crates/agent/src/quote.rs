@@ -47,6 +47,14 @@ pub enum QuoteError {
         /// How many are free.
         free: u32,
     },
+    /// A rental that is closing still binds the bond.
+    #[error("{wanted} FLUX are put at stake, {free} are free until a rental has closed")]
+    BondBound {
+        /// What a rental binds.
+        wanted: Amount,
+        /// What nothing binds.
+        free: Amount,
+    },
     /// The client wants to pay less.
     #[error("the task allows {allowed} {what}, this machine asks for {asked}")]
     TooDear {
@@ -83,6 +91,8 @@ pub struct Terms<'a> {
     pub rules: &'a RentalRules,
     /// Units that no rental holds.
     pub free_units: u32,
+    /// Bond that no rental binds.
+    pub free_bond: Amount,
 }
 
 /// Prices a task.
@@ -102,6 +112,10 @@ pub fn price_task(
     let digest = digest.ok_or_else(|| QuoteError::ImageNotFixed(task.image.to_string()))?;
     check_fit(terms, task, units)?;
     let times = |price: Amount| price.checked_mul(units.into()).map_err(|_| QuoteError::Overflow);
+    let (wanted, free) = (times(terms.bond)?, terms.free_bond);
+    if free < wanted {
+        return Err(QuoteError::BondBound { wanted, free });
+    }
     let floor = &terms.offer.floor;
     let rates = Rates {
         activeSecond: times(floor.active_second)?.atto(),

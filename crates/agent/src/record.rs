@@ -7,7 +7,7 @@ use pouw_types::signing::Signed;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::Cosigned;
-use crate::door::{Gate, MeterView, Part};
+use crate::door::{Gate, MeterView, Part, StepBegan};
 use crate::engine::{ContainerId, Exit, MachineState};
 use crate::meter::Totals;
 use crate::step::{End, Step};
@@ -33,6 +33,9 @@ pub struct Record {
     pub seen_at_s: u64,
     /// The step it is in.
     pub step: Step,
+    /// When each step began, in their order.
+    #[serde(default)]
+    pub steps: Vec<StepBegan>,
     /// Whether the client's task lies beside this record.
     pub has_task: bool,
     /// How many parts the task is to make, if it says so.
@@ -99,6 +102,7 @@ impl Record {
             quote,
             seen_at_s: now_s,
             step: Step::Save,
+            steps: Vec::new(),
             has_task: false,
             parts_total: None,
             saved: None,
@@ -126,6 +130,13 @@ impl Record {
             done_at_s: None,
             remarks: Vec::new(),
             transactions: Vec::new(),
+        }
+    }
+
+    /// Notes that the step it is in began, if that is not noted yet.
+    pub fn step_began(&mut self, at_ms: u64) {
+        if self.steps.last().is_none_or(|last| last.step < self.step) {
+            self.steps.push(StepBegan { step: self.step, at_ms });
         }
     }
 

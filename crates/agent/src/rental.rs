@@ -27,6 +27,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait after a failure.
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
+/// The same for a signer: while it is away the task may stand still.
+const MAX_SIGN_BACKOFF: Duration = Duration::from_secs(3);
 /// Outcomes that wait for the loop.
 const QUEUE: usize = 64;
 
@@ -129,6 +131,7 @@ impl Rental {
         RentalStatus {
             rental: self.id,
             step: record.step,
+            steps: record.steps.clone(),
             has_task: record.has_task,
             paused: paused.map(|hold| hold.why().to_owned()),
             depth: chain.map(ChainView::depth).filter(|depth| *depth > 0),
@@ -239,9 +242,12 @@ impl Shell {
         let observed = self.rental.observed(&self.context, chain);
         let rules = self.context.rules;
         let mut done = false;
+        let now_ms = self.context.clock.unix_ms();
         // A journal that can't be written stops everything: what isn't written may not happen.
         let written = self.rental.update(&self.context, |record| {
+            record.step_began(now_ms);
             plan::decide(record, &observed, &rules);
+            record.step_began(now_ms);
         });
         if written.is_err() {
             return Some(MAX_BACKOFF);
@@ -391,7 +397,8 @@ impl Shell {
         }
         let tries = self.not_before.get(&lane).map_or(0, |(_, tries)| *tries);
         let factor = 2u32.saturating_pow(tries.min(10));
-        let wait = FIRST_BACKOFF.saturating_mul(factor).min(MAX_BACKOFF);
+        let longest = if lane == Lane::Sign { MAX_SIGN_BACKOFF } else { MAX_BACKOFF };
+        let wait = FIRST_BACKOFF.saturating_mul(factor).min(longest);
         self.not_before.insert(lane, (Instant::now() + wait, tries.saturating_add(1)));
         if matches!(outcome, Outcome::Failed(_, Failure::Host | Failure::Client, _)) {
             tracing::warn!(rental = %self.rental.id, ?outcome, "failed");

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures::Stream;
-use pouw_types::{Offer, RentalId, SpecHash};
+use pouw_types::{Amount, Offer, RentalId, SpecHash};
 use serde::de::DeserializeOwned;
 
 use crate::agent::Shared;
@@ -131,6 +131,7 @@ async fn quotes(State(shared): Door, body: Bytes) -> Reply<Json<QuoteReply>> {
         tuning: &context.rules.tuning,
         rules: &context.rules.rental,
         free_units: machine.units.saturating_sub(machine.openUnits),
+        free_bond: Amount::from_atto(machine.bond.saturating_sub(machine.lockedBond)),
     };
     let (now, nonce) = (context.clock.unix_s(), rand::random());
     let QuoteRequest { task, client, units, continues } = request;
@@ -154,6 +155,7 @@ fn quote_refusal(error: &QuoteError) -> Refusal {
         QuoteError::TooLarge { .. } => ("too-large", "take more units or ask for less"),
         QuoteError::NotOffered(_) => ("not-offered", "take another machine"),
         QuoteError::Busy { .. } => ("busy", "take another machine or try later"),
+        QuoteError::BondBound { .. } => ("bond-bound", "take another machine or try later"),
         QuoteError::TooDear { .. } => ("too-dear", "raise the limit or shorten the task"),
         QuoteError::TooLong { .. } => ("too-long", "shorten limits.time or take another machine"),
         QuoteError::Overflow => ("overflow", "shorten limits.time or take fewer units"),

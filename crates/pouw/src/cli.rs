@@ -285,6 +285,9 @@ pub struct StopArgs {
     /// Don't ask
     #[arg(short, long)]
     pub yes: bool,
+    /// The host is gone: call it on the chain, and end the rental as its fault unless it answers
+    #[arg(long)]
+    pub host_gone: bool,
 }
 
 /// Options of `pouw cp`.

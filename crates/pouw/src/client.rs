@@ -10,3 +10,4 @@ pub mod plan;
 pub mod rpc;
 pub mod runs;
 pub mod sender;
+pub mod timing;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use pouw_data::TransferError;
+
 use crate::client::node::NodeError;
 use crate::client::rpc::RpcError;
 use crate::client::sender::SendError;
@@ -50,6 +52,12 @@ fn number(error: &anyhow::Error) -> u8 {
             Some(NodeError::Unreachable { .. }) => return 5,
             Some(NodeError::Refused { .. }) => return 3,
             Some(NodeError::Malformed { .. }) => return 1,
+            None => {}
+        }
+        match cause.downcast_ref::<TransferError>() {
+            Some(TransferError::Refused { status: 401 | 403, .. }) => return 3,
+            Some(TransferError::Network { .. }) => return 5,
+            Some(_) => return 1,
             None => {}
         }
         if cause.is::<Refused>() || cause.is::<SendError>() {

@@ -88,6 +88,26 @@ impl Output {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
+    /// Asks for a line; no terminal, or its end, means none. The answer is read on a thread of its
+    /// own, so that whoever waits for it can be interrupted.
+    pub async fn ask(&self, question: &str) -> Option<String> {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let mut stderr = std::io::stderr();
+        let _closed = write!(stderr, "{question} ");
+        let _closed = stderr.flush();
+        let (answered, answer) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            if std::io::stdin().read_line(&mut line).is_ok_and(|length| length > 0) {
+                // Nobody waits any more after an interruption.
+                let _interrupted = answered.send(line);
+            }
+        });
+        answer.await.ok()
+    }
+
     /// Asks a yes-or-no question; no terminal means no.
     #[must_use]
     pub fn confirm(&self, question: &str) -> bool {

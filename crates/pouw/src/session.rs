@@ -80,8 +80,10 @@ impl Session {
     /// # Errors
     /// Where there is neither a file nor a terminal.
     pub fn password(&self, args: &PasswordArgs, prompt: &str) -> anyhow::Result<Password> {
-        if let Some(path) = &args.password_file {
-            return Ok(Password::from_file(path)?);
+        // Commands without the option hear the variable all the same.
+        let named = std::env::var_os("POUW_PASSWORD_FILE").filter(|name| !name.is_empty());
+        if let Some(path) = args.password_file.clone().or(named.map(PathBuf::from)) {
+            return Ok(Password::from_file(&path)?);
         }
         if !std::io::stdin().is_terminal() {
             anyhow::bail!(

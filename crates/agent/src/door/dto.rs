@@ -97,6 +97,9 @@ pub struct RentalStatus {
     pub rental: RentalId,
     /// The step it is in.
     pub step: Step,
+    /// When each step began; those that took no time are left out.
+    #[serde(default)]
+    pub steps: Vec<StepBegan>,
     /// Whether the client's task has arrived.
     pub has_task: bool,
     /// Why it does not run right now, if it should.
@@ -119,6 +122,15 @@ pub struct RentalStatus {
     pub remarks: Vec<String>,
     /// Transactions that the host sent for it.
     pub transactions: Vec<(String, B256)>,
+}
+
+/// A step with the moment of its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepBegan {
+    /// Which.
+    pub step: Step,
+    /// Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// Usage.

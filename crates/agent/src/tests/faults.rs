@@ -139,6 +139,22 @@ async fn a_signer_that_stays_away_ends_the_rental_and_the_host_claims_no_more_th
     assert_eq!(world.refused(), Vec::<String>::new());
 }
 
+/// a receipt after the call is its answer, and the ledger is told at once.
+#[tokio::test]
+async fn a_signer_that_comes_back_after_the_call_answers_it_and_the_task_goes_on() {
+    let (world, id) = running(HOUR).await;
+    world.sleep(100).await;
+    world.signer.state.lock().unwrap().down = true;
+    world.wait("the host calls", || !world.rental(id).hostCall.by.is_zero()).await;
+    world.signer.state.lock().unwrap().down = false;
+    world.wait("the call is answered", || world.rental(id).hostCall.by.is_zero()).await;
+    world.sleep(60).await;
+    assert_eq!(world.status(id).end, None);
+    world.finish(0, false);
+    world.done(id).await;
+    assert_eq!(world.status(id).end, Some(End::Completed));
+}
+
 #[tokio::test]
 async fn a_node_that_restarts_in_the_middle_is_waited_for() {
     let (world, id) = running(HOUR).await;

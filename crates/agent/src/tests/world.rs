@@ -136,6 +136,10 @@ impl Ledger {
                 self.machine.offerHash = *offer_hash;
                 return Ok(());
             }
+            HostCall::AddBond { amount, .. } => {
+                self.machine.bond += amount.atto();
+                return Ok(());
+            }
             HostCall::Settle(cosigned) => RentalId::new(cosigned.receipt.rental),
             HostCall::Stop { order, .. } => RentalId::new(order.rental),
             HostCall::Ready(id)
@@ -206,8 +210,10 @@ impl Ledger {
                 must!(self.paid.insert(id, paid).is_none(), "paid twice");
                 rental.phase = Phase::Closed;
             }
-            HostCall::GiveNotice { .. } | HostCall::Register { .. } | HostCall::SetOffer { .. } => {
-            }
+            HostCall::GiveNotice { .. }
+            | HostCall::Register { .. }
+            | HostCall::AddBond { .. }
+            | HostCall::SetOffer { .. } => {}
         }
         Ok(())
     }
@@ -615,6 +621,7 @@ impl World {
         let terms = Terms {
             offer: &offer,
             bond: Amount::ZERO,
+            free_bond: Amount::ZERO,
             tuning: &tuning,
             rules: &rules,
             free_units: 2,

@@ -74,7 +74,7 @@ impl Screen {
             }
             EventKind::Gate(gate) => {
                 let Gate { score, needed, probe, .. } = gate;
-                self.line(format!("{stamp}  gate: {score} of {needed} needed, {probe}"));
+                self.line(format!("{stamp}  gate: {score}, {needed} is needed, {probe}"));
             }
             EventKind::Paused { why } => {
                 let paused = self.output.paint(Accent::Yellow, "paused");

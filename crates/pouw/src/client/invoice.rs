@@ -38,6 +38,10 @@ pub struct Invoice {
     pub forfeited: Amount,
     /// What still lies in escrow.
     pub escrow: Amount,
+    /// Until when usage can still be settled, Unix seconds; none while it is open, after a final
+    /// receipt, and once it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing_ends_at: Option<u64>,
     /// The transactions that made it so, oldest first.
     pub transactions: Vec<Step>,
 }
@@ -86,7 +90,11 @@ impl Invoice {
     pub async fn read(rpc: &Rpc, id: RentalId) -> Result<Self, RpcError> {
         let call = IRentals::rentalOfCall { rental: id.get() };
         let rental = rpc.view(RENTALS, &call).await?;
-        let quote = rpc.view(RENTALS, &IRentals::quoteOfCall { rental: id.get() }).await?;
+        // An opening that left the best chain takes its quote along.
+        let quote = match rental.phase {
+            IRentals::Phase::None => Quote::default(),
+            _ => rpc.view(RENTALS, &IRentals::quoteOfCall { rental: id.get() }).await?,
+        };
         let transactions = steps(rpc, id, rental.times.openedBlock).await?;
         Ok(Self::of(id, &rental, &quote, transactions))
     }
@@ -107,6 +115,8 @@ impl Invoice {
             refunded: Amount::from_atto(money.refunded),
             forfeited: Amount::from_atto(money.forfeited),
             escrow: Amount::from_atto(money.escrow),
+            closing_ends_at: (rental.phase == IRentals::Phase::Closing && !rental.best.isFinal)
+                .then_some(rental.times.closingEndsAt),
             transactions,
         }
     }
@@ -141,7 +151,11 @@ impl Invoice {
         if !self.forfeited.is_zero() {
             out += &format!("  {:<57} {:>24}\n", "the host lost from its bond", self.forfeited);
         }
-        out += &format!("  {} ({}), FLUX\n", self.phase.to_lowercase(), self.reason);
+        out += &match (self.phase.as_str(), self.reason.as_str()) {
+            ("None", _) => "  its opening is not in the best chain\n".to_owned(),
+            (phase, "None") => format!("  {}, FLUX\n", phase.to_lowercase()),
+            (phase, reason) => format!("  {} ({reason}), FLUX\n", phase.to_lowercase()),
+        };
         for step in &self.transactions {
             out += &format!("  block {:>7}  {:<15} {}\n", step.block, step.event, step.transaction);
         }

@@ -27,8 +27,11 @@ pub struct Run {
     pub quote: SignedQuote,
     /// The transaction that opened it.
     pub transaction: B256,
-    /// Unix seconds.
+    /// When the deposit was sent, Unix seconds.
     pub opened_at: u64,
+    /// The same, Unix milliseconds.
+    #[serde(default)]
+    pub sent_ms: u64,
     /// Where its results are in the client's bucket.
     pub prefix: String,
     /// Its output files, relative to the prefix.
@@ -139,6 +142,7 @@ mod tests {
             quote: Signed { value: Quote::default(), signature: vec![1; 65].into() },
             transaction: B256::ZERO,
             opened_at,
+            sent_ms: 0,
             prefix: String::new(),
             outputs: Vec::new(),
         }

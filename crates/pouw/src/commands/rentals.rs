@@ -6,9 +6,11 @@ use pouw_types::{Amount, RentalId};
 use serde::Serialize;
 
 use crate::cli::{PasswordArgs, PsArgs, RentalArgs};
+use crate::client::bucket::now_ms;
 use crate::client::invoice::Invoice;
 use crate::client::rpc::Rpc;
 use crate::client::runs::{Run, Runs};
+use crate::client::timing::Timing;
 use crate::output::{Accent, table};
 use crate::session::Session;
 
@@ -116,6 +118,7 @@ struct Description {
     run: Run,
     invoice: Invoice,
     host: Option<RentalStatus>,
+    timing: Option<Timing>,
 }
 
 /// `pouw describe`.
@@ -127,20 +130,33 @@ pub(crate) async fn describe(session: &Session, args: &RentalArgs) -> anyhow::Re
     let invoice = Invoice::read(&Rpc::new(&run.rpc), run.rental).await?;
     let key = session.unlock(&PasswordArgs::default())?;
     let host = Client::new(&run.endpoint, Some(key))?.status(run.rental).await.ok();
-    let description = Description { run, invoice, host };
+    let timing = host.as_ref().map(|host| Timing::of(run.sent_ms, &host.steps, now_ms()));
+    let description = Description { run, invoice, host, timing };
     session.output.data(&description, || {
-        let Description { run, invoice, host } = &description;
+        let Description { run, invoice, host, timing } = &description;
         let name = session.output.paint(Accent::Bold, &run.name);
         let mut out = format!("{name}\nhost       {}\nresults    {}\n", run.endpoint, run.prefix);
         match host {
             Some(status) => {
                 out += &format!("step       {}\n", status.step);
-                out += &format!("parts      {}\n", status.parts.len());
+                if let Some(end) = &status.end {
+                    out += &format!("end        {end}\n");
+                }
+                if let Some(why) = &status.paused {
+                    out += &format!("paused     {why}, unbilled\n");
+                }
+                let total = status.parts_total.map(|total| format!(" of {total}"));
+                let total = total.unwrap_or_default();
+                out += &format!("parts      {}{total}\n", status.parts.len());
                 for remark in &status.remarks {
                     out += &format!("remark     {remark}\n");
                 }
             }
             None => out += "step       the host does not answer\n",
+        }
+        if let Some(timing) = timing {
+            out += "time\n";
+            out += &timing.to_text();
         }
         out + &invoice.to_text()
     });

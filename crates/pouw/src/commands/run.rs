@@ -19,10 +19,9 @@ use serde::Serialize;
 
 use super::watch::{Opened, judge};
 use crate::cli::{PasswordArgs, PlanArgs, RunArgs};
-use crate::client::bucket::{Bucket, now_s};
+use crate::client::bucket::{Bucket, now_ms, now_s};
 use crate::client::images::Images;
 use crate::client::inputs::{self, Found};
-use crate::client::invoice::Invoice;
 use crate::client::node::Node;
 use crate::client::plan::{Plan, choose};
 use crate::client::rpc::{Rpc, TransactionReceipt};
@@ -36,8 +35,6 @@ use crate::session::Session;
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a host may take to notice an opening.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(120);
-/// How long the last transactions of a rental may take.
-const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_SPEC_BYTES: u64 = 1 << 20;
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -141,6 +138,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
     let rental = plan.quote.rental;
     let bucket = Bucket::open(&prepared.profile, &format!("{rental}"))?;
     let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket)?;
+    keep_task(&plan.task, &bucket).await?;
     let slots = upload(session, &plan.task, &found, &bucket).await?;
     let opened = open(session, &prepared, &plan, &bucket).await?;
     let task = plan.task.clone();
@@ -155,8 +153,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
     if let Some(folder) = &args.output {
         fetch(session, &bucket, folder).await?;
     }
-    let invoice = final_invoice(&prepared.rpc, rental).await?;
-    session.output.data(&invoice, || invoice.to_text());
+    opened.conclude(session).await?;
     judge(&end)
 }
 
@@ -173,6 +170,16 @@ fn read_secrets(valid: &ValidTask, folder: &Path) -> anyhow::Result<BTreeMap<Str
         secrets.insert(name.clone(), Secret::new(text));
     }
     Ok(secrets)
+}
+
+/// Keeps the task beside its results. Whether the store takes anything has to be known before money
+/// moves: the host would learn it only when there are results to lose.
+async fn keep_task(task: &Task, bucket: &Bucket) -> anyhow::Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), serde_json::to_vec_pretty(task)?)?;
+    let kept = bucket.put(file.path(), "task.json", &()).await;
+    kept.context("the profile's store takes nothing: check its [s3] and credentials_file")?;
+    Ok(())
 }
 
 async fn upload(
@@ -211,6 +218,7 @@ async fn open(
     let data = Bytes::from(call.abi_encode());
     let sender = Sender::new(prepared.key.clone(), chain_id);
     let order = Order { to: RENTALS, value: plan.deposit, data };
+    let sent_ms = now_ms();
     let hash = sender.send(&prepared.rpc, &order).await?;
     let run = Run {
         rental,
@@ -222,6 +230,7 @@ async fn open(
         quote: plan.quote.quote.clone(),
         transaction: hash,
         opened_at: now_s(),
+        sent_ms,
         prefix: bucket.location.prefix().to_owned(),
         outputs: inputs::results(&plan.task),
     };
@@ -269,16 +278,4 @@ async fn fetch(session: &Session, bucket: &Bucket, folder: &Path) -> anyhow::Res
         |path: &str, size| session.output.note(format!("result     {path} ({})", bytes(size)));
     bucket.fetch_results("", folder, told).await?;
     Ok(())
-}
-
-/// The invoice once nothing changes any more, or as it is when that takes too long.
-async fn final_invoice(rpc: &Rpc, rental: RentalId) -> anyhow::Result<Invoice> {
-    let deadline = tokio::time::Instant::now() + CLOSE_LIMIT;
-    loop {
-        let invoice = Invoice::read(rpc, rental).await?;
-        if invoice.phase == "Closed" || tokio::time::Instant::now() >= deadline {
-            return Ok(invoice);
-        }
-        tokio::time::sleep(RETRY).await;
-    }
 }

@@ -7,28 +7,47 @@ use alloy_primitives::Bytes;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use pouw_agent::End;
+use anyhow::Context;
 use pouw_agent::door::{Client, EventKind, StopRequest};
+use pouw_agent::{End, receipt};
 use pouw_api::signer::EndRental;
-use pouw_types::Amount;
 use pouw_types::contracts::{IRentals, RENTALS, Stop};
 use pouw_types::signing::{Signable, Signed};
+use pouw_types::{Amount, Network, RentalRules};
+use tokio::time::Instant;
 
 use crate::cli::{CpArgs, LogsArgs, PasswordArgs, RentalArgs, StopArgs};
-use crate::client::bucket::{Bucket, now_s};
+use crate::client::bucket::{Bucket, now_ms, now_s};
 use crate::client::follow::{Screen, follow};
 use crate::client::invoice::Invoice;
 use crate::client::node::Node;
-use crate::client::rpc::Rpc;
+use crate::client::rpc::{Rpc, RpcError};
 use crate::client::runs::{Run, Runs};
-use crate::client::sender::{Order, Sender};
+use crate::client::sender::{Order, SendError, Sender};
+use crate::client::timing::Timing;
 use crate::exit::{Interrupted, Refused, TaskFailed};
-use crate::output::bytes;
+use crate::output::{bytes, duration};
 use crate::session::Session;
 
 /// How long the host has to put a stop on the chain before the client does.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 const NODE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the last transactions of a rental may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(60);
+/// How long the host has to finalize a rental before the client does.
+const FINALIZE_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest Closing that is waited for.
+const MAX_CLOSING_WAIT: Duration = Duration::from_secs(120);
+/// Between two looks at the chain.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Whether a transaction did its work.
+type Sent = Result<(), SendError>;
+
+fn network_of(chain_id: u64) -> Option<&'static Network> {
+    let networks = [Network::mainnet(), Network::testnet(), Network::devnet()];
+    networks.into_iter().find(|network| network.chain_id == chain_id)
+}
 
 /// A rental of this client with the key and the door that belong to it.
 pub(crate) struct Opened {
@@ -69,19 +88,65 @@ impl Opened {
             return Ok(ended?);
         }
         drop(screen);
-        let id = self.run.rental;
-        if session.output.confirm("\nEnd the rental? Otherwise it goes on without you.") {
-            self.stop(session).await?;
-        } else {
-            session.output.note(format!("it goes on: `pouw attach {id}` comes back to it"));
-        }
+        self.leave(session).await?;
         Err(Interrupted.into())
+    }
+
+    /// After Ctrl-C: ends the rental, or leaves it to itself; that also without a terminal, and
+    /// after a second Ctrl-C.
+    async fn leave(&self, session: &Session) -> anyhow::Result<()> {
+        let question = "\nDetach (the task goes on without you) or stop it (what is not used comes \
+                        back)? [D/s]";
+        let asked = session.output.ask(question);
+        let answer = tokio::select! {
+            answer = asked => answer,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        let answer = answer.unwrap_or_default().trim().to_ascii_lowercase();
+        if matches!(answer.as_str(), "s" | "stop") {
+            return self.stop(session).await;
+        }
+        let id = self.run.rental;
+        session.output.note(format!(
+            "detached: it goes on; `pouw attach {id}` comes back to it, `pouw stop {id}` ends it"
+        ));
+        Ok(())
+    }
+
+    /// Shows the invoice once nothing changes any more, or as it is when that takes long.
+    pub(crate) async fn conclude(&self, session: &Session) -> anyhow::Result<()> {
+        let rpc = Rpc::new(&self.run.rpc);
+        let deadline = Instant::now() + CLOSE_LIMIT;
+        let invoice = loop {
+            let invoice = Invoice::read(&rpc, self.run.rental).await?;
+            if invoice.phase == "Closed"
+                || invoice.closing_ends_at.is_some()
+                || Instant::now() >= deadline
+            {
+                break invoice;
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        session.output.data(&invoice, || invoice.to_text());
+        if let Ok(status) = self.door.status(self.run.rental).await {
+            let timing = Timing::of(self.run.sent_ms, &status.steps, now_ms());
+            session.output.note(format!("time\n{}", timing.to_text().trim_end()));
+        }
+        if let Some(at) = invoice.closing_ends_at {
+            let left = duration(at.saturating_sub(now_s()));
+            session.output.note(format!("the escrow comes back when closing ends, in {left}"));
+        }
+        Ok(())
     }
 
     /// Ends the rental: the signer signs, the host is told, and the chain has it for certain.
     async fn stop(&self, session: &Session) -> anyhow::Result<()> {
         let rpc = Rpc::new(&self.run.rpc);
         let chain_id = rpc.chain_id().await?;
+        if self.rental(&rpc).await?.phase != IRentals::Phase::Open {
+            session.output.note("it has ended already");
+            return self.take_back(session, &rpc, chain_id).await;
+        }
         let value = EndRental {
             client: self.run.client,
             rental: self.run.rental.get(),
@@ -100,22 +165,118 @@ impl Opened {
         if told.is_err() || !self.closes_within(&rpc, STOP_PATIENCE).await? {
             self.stop_on_chain(&rpc, chain_id, stop).await?;
         }
-        session.output.note("stopped; what is not used comes back when the rental closes");
+        session.output.note("stopped");
+        self.take_back(session, &rpc, chain_id).await
+    }
+
+    async fn rental(&self, rpc: &Rpc) -> anyhow::Result<IRentals::Rental> {
+        let call = IRentals::rentalOfCall { rental: self.run.rental.get() };
+        Ok(rpc.view(RENTALS, &call).await?)
+    }
+
+    async fn send(&self, rpc: &Rpc, chain_id: u64, value: Amount, data: Bytes) -> Sent {
+        let order = Order { to: RENTALS, value, data };
+        Sender::new(self.key.clone(), chain_id).execute(rpc, &order).await.map(|_| ())
+    }
+
+    /// Ends the rental of a host that is gone: calls it (R-9), and closes for its fault where it
+    /// doesn't answer (R-10).
+    async fn stop_gone(&self, session: &Session) -> anyhow::Result<()> {
+        let rpc = Rpc::new(&self.run.rpc);
+        let chain_id = rpc.chain_id().await?;
+        let network = network_of(chain_id).with_context(|| format!("no network {chain_id}"))?;
+        let mut rental = self.rental(&rpc).await?;
+        let id = self.run.rental.get();
+        if rental.phase == IRentals::Phase::Open && rental.call.by.is_zero() {
+            let ahead_s = u128::from(receipt::ahead_s(rental.best.activeS));
+            let rate = self.run.quote.value.rates.activeSecond;
+            let stake = Amount::from_atto(ahead_s.saturating_mul(rate));
+            let data = IRentals::callCall { rental: id }.abi_encode();
+            self.send(&rpc, chain_id, stake, data.into()).await?;
+            let RentalRules { call_blocks, call_s, .. } = network.rental;
+            session.output.note(format!(
+                "called the host, {} FLUX at stake; it has {call_blocks} blocks and {} to answer",
+                stake.rounded(6),
+                duration(call_s)
+            ));
+            rental = self.rental(&rpc).await?;
+        }
+        while rental.phase == IRentals::Phase::Open {
+            if rental.call.by.is_zero() {
+                let text = "the host has answered: it is there; `pouw stop` ends the rental";
+                return Err(Refused(text.to_owned()).into());
+            }
+            let head = rpc.head().await?;
+            let over = head.number.to::<u64>() > rental.call.atBlock + network.rental.call_blocks
+                && head.timestamp.to::<u64>() > rental.call.at + network.rental.call_s;
+            if over {
+                let reason = IRentals::Reason::HostFault;
+                let call = IRentals::closeCall { rental: id, reason, keepS: 0 };
+                self.send(&rpc, chain_id, Amount::ZERO, call.abi_encode().into()).await?;
+                session.output.note("the host did not answer: closed for its fault");
+            }
+            tokio::time::sleep(LOOK).await;
+            rental = self.rental(&rpc).await?;
+        }
+        self.take_back(session, &rpc, chain_id).await
+    }
+
+    /// Waits until the rental is closed for good, and sees to it where the host doesn't: anyone may
+    /// finalize once Closing is over (R-12). A long Closing isn't waited for.
+    async fn take_back(&self, session: &Session, rpc: &Rpc, chain_id: u64) -> anyhow::Result<()> {
+        let mut due_since = None;
+        let mut told = false;
+        loop {
+            let rental = self.rental(rpc).await?;
+            if rental.phase == IRentals::Phase::Closed {
+                break;
+            }
+            let (head, times) = (rpc.head().await?, &rental.times);
+            let left_s = times.closingEndsAt.saturating_sub(head.timestamp.to());
+            let over = head.number.to::<u64>() >= times.closingEndsBlock && left_s == 0;
+            if !rental.best.isFinal && left_s > MAX_CLOSING_WAIT.as_secs() {
+                let left = duration(left_s);
+                session.output.note(format!(
+                    "what is not used comes back in {left}; `pouw stop` sees to it then, if the \
+                     host has not"
+                ));
+                return Ok(());
+            }
+            if !rental.best.isFinal && !told {
+                session.output.note(format!("closing; it ends in {}", duration(left_s)));
+                told = true;
+            }
+            if (over || rental.best.isFinal)
+                && due_since.get_or_insert_with(Instant::now).elapsed() > FINALIZE_PATIENCE
+            {
+                let call = IRentals::finalizeCall { rental: self.run.rental.get() };
+                let data = call.abi_encode().into();
+                match self.send(rpc, chain_id, Amount::ZERO, data).await {
+                    // Somebody else was faster, or the next block is the first that may.
+                    Ok(())
+                    | Err(SendError::Reverted { .. } | SendError::Rpc(RpcError::Refused { .. })) => {
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let invoice = Invoice::read(rpc, self.run.rental).await?;
+        session.output.data(&invoice, || invoice.to_text());
         Ok(())
     }
 
     async fn closes_within(&self, rpc: &Rpc, limit: Duration) -> anyhow::Result<bool> {
-        let deadline = tokio::time::Instant::now() + limit;
-        let call = IRentals::rentalOfCall { rental: self.run.rental.get() };
+        let deadline = Instant::now() + limit;
         loop {
-            let phase = rpc.view(RENTALS, &call).await?.phase;
+            let phase = self.rental(rpc).await?.phase;
             if matches!(phase, IRentals::Phase::Closing | IRentals::Phase::Closed) {
                 return Ok(true);
             }
-            if tokio::time::Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 return Ok(false);
             }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -126,10 +287,7 @@ impl Opened {
         stop: Signed<Stop>,
     ) -> anyhow::Result<()> {
         let call = IRentals::stopCall { order: stop.value, signerSignature: stop.signature };
-        let data = Bytes::from(call.abi_encode());
-        let order = Order { to: RENTALS, value: Amount::ZERO, data };
-        Sender::new(self.key.clone(), chain_id).execute(rpc, &order).await?;
-        Ok(())
+        Ok(self.send(rpc, chain_id, Amount::ZERO, call.abi_encode().into()).await?)
     }
 }
 
@@ -143,7 +301,7 @@ impl From<(Run, PrivateKeySigner, Client)> for Opened {
 pub(crate) fn judge(end: &End) -> anyhow::Result<()> {
     match end {
         End::Completed => Ok(()),
-        other => Err(TaskFailed(format!("the task ended: {other}")).into()),
+        other => Err(TaskFailed(other.to_string()).into()),
     }
 }
 
@@ -154,8 +312,7 @@ pub(crate) fn judge(end: &End) -> anyhow::Result<()> {
 pub(crate) async fn attach(session: &Session, args: &RentalArgs) -> anyhow::Result<()> {
     let opened = Opened::find(session, args)?;
     let end = opened.attend(session).await?;
-    let invoice = Invoice::read(&Rpc::new(&opened.run.rpc), opened.run.rental).await?;
-    session.output.data(&invoice, || invoice.to_text());
+    opened.conclude(session).await?;
     judge(&end)
 }
 
@@ -209,7 +366,7 @@ pub(crate) async fn stop(session: &Session, args: &StopArgs) -> anyhow::Result<(
     if !args.yes && !session.output.confirm(&question) {
         return Err(Refused("not stopped: confirm, or use -y".to_owned()).into());
     }
-    opened.stop(session).await
+    if args.host_gone { opened.stop_gone(session).await } else { opened.stop(session).await }
 }
 
 /// `pouw cp`.
