@@ -163,7 +163,11 @@ impl Opened {
             session.output.note(format!("{error}: the chain is told instead"));
         }
         if told.is_err() || !self.closes_within(&rpc, STOP_PATIENCE).await? {
-            self.stop_on_chain(&rpc, chain_id, stop).await?;
+            let sent = self.stop_on_chain(&rpc, chain_id, stop).await;
+            // The host may have been faster after all.
+            if self.rental(&rpc).await?.phase == IRentals::Phase::Open {
+                sent?;
+            }
         }
         session.output.note("stopped");
         self.take_back(session, &rpc, chain_id).await

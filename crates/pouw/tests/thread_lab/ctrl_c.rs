@@ -108,7 +108,7 @@ fn without_a_terminal(devnet: &Devnet, task: &Path) {
     assert!(told().contains("detached: it goes on"), "{}", told());
     let rental = newest(devnet);
     let stopped = devnet.pouw().args(["stop", "-y", &rental]).output().unwrap();
-    assert!(stopped.status.success());
+    assert!(stopped.status.success(), "{}", crate::devnet::told(&stopped));
     check_stopped(devnet, &rental, before);
 }
 

@@ -15,7 +15,8 @@ use crate::devnet::{Devnet, block_on};
 
 /// A fresh quote of the devnet's host for the example, and the deposit of its plan.
 fn quoted(devnet: &Devnet) -> (QuoteReply, Amount) {
-    let plan = devnet.json(&["plan", &crate::devnet::hello()]);
+    let free = |plan: &serde_json::Value| plan["units"] == 1;
+    let plan = devnet.wait_for(&["plan", &crate::devnet::hello()], "free machine", free);
     let request = QuoteRequest {
         task: serde_json::from_value(plan["task"].clone()).unwrap(),
         client: devnet_key(0).unwrap().address(),

@@ -126,7 +126,8 @@ fn a_task_that_ignores_sigterm_is_killed_and_its_grace_is_not_billed(devnet: &De
 }
 
 fn an_image_that_does_not_exist_costs_nothing(devnet: &Devnet) {
-    let plan = devnet.json(&["plan", &crate::devnet::hello()]);
+    let free = |plan: &Value| plan["units"] == 1;
+    let plan = devnet.wait_for(&["plan", &crate::devnet::hello()], "free machine", free);
     let image = plan["task"]["image"].as_str().unwrap();
     let (name, _) = image.split_once('@').unwrap();
     let image = format!("{name}@sha256:{}", "0".repeat(64));
