@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::Address;
-use pouw::cli::DevnetArgs;
+use pouw::cli::{DevnetArgs, GuestArgs};
 use pouw::devnet::Devnet;
 use pouw::host::{Host, Setup};
 use pouw::session::devnet_key;
@@ -151,6 +151,7 @@ fn arguments() -> DevnetArgs {
         no_host: true,
         block_time: ASLEEP_MS,
         images: None,
+        guests: GuestArgs::default(),
     }
 }
 
