@@ -25,9 +25,6 @@ pub enum DecodeError {
     /// A lane that does not exist.
     #[error("lane {0}, lanes 0 (hash), 1 (matmul) and 2 (credit) exist")]
     Lane(u8),
-    /// A lane that is not open yet (C-6).
-    #[error("lane {0} is not open on this network yet, only lane 0 (hash) is")]
-    LaneClosed(crate::Lane),
     /// A field that has another form.
     #[error("{0} is not in its canonical form")]
     Canonical(&'static str),

@@ -43,12 +43,15 @@ impl Pace {
     /// A network's.
     #[must_use]
     pub fn of(network: &Network) -> Self {
-        let zero = i64::from(network.lane_zero.genesis_level).saturating_mul(ONE);
-        let [_, matmul, credit] = FLOORS;
+        let level = |whole: u32| i64::from(whole).saturating_mul(ONE);
         Self {
             block_ms: network.block_ms.max(1),
             half_life_blocks: network.half_life_blocks.max(1),
-            start_levels: [zero, matmul, credit],
+            start_levels: [
+                level(network.lane_zero.genesis_level),
+                level(network.lanes.matmul_level),
+                level(network.lanes.credit_level),
+            ],
         }
     }
 }
@@ -114,7 +117,23 @@ impl Difficulty {
     /// After one more block, won by `lane`, `spacing_ms` after its parent; `shares` are those of
     /// the block that follows.
     #[must_use]
-    pub fn after(mut self, pace: &Pace, lane: Lane, spacing_ms: u64, shares: Shares) -> Self {
+    pub fn after(self, pace: &Pace, lane: Lane, spacing_ms: u64, shares: Shares) -> Self {
+        self.after_silence(pace, lane, spacing_ms, ONE, shares)
+    }
+
+    /// [`Difficulty::after`] where the block counts as at least `silence` spacings in which the
+    /// other lanes won nothing (units of 2^-32; the rules have one).
+    ///
+    /// For the simulator, which asks what other ways to count would change.
+    #[must_use]
+    pub fn after_silence(
+        mut self,
+        pace: &Pace,
+        lane: Lane,
+        spacing_ms: u64,
+        silence: i64,
+        shares: Shares,
+    ) -> Self {
         let shares = shares.by_lane();
         let spacing = spacing_ms.min(pace.block_ms.saturating_mul(MAX_SPACINGS));
         // The bounds above keep these within i64.
@@ -126,7 +145,7 @@ impl Difficulty {
         let early = block.saturating_sub(spacing);
         let step = mul_div(early, ONE, block.saturating_mul(half_life));
         self.clock = self.clock.saturating_add(step);
-        let spacings = mul_div(spacing, ONE, block).max(ONE);
+        let spacings = mul_div(spacing, ONE, block).max(silence);
 
         self.open(pace, shares);
         self.hear(lane, spacings, shares);

@@ -3,6 +3,8 @@
 use core::fmt;
 
 use crate::codec::{DecodeError, Reader};
+use crate::lane_one::MatmulClaim;
+use crate::lane_two::CreditClaim;
 use crate::lane_zero::HashClaim;
 
 /// One way to win a block.
@@ -64,14 +66,16 @@ impl fmt::Display for Lane {
     }
 }
 
-/// The claim of a header to have won its block.
-///
-/// One variant a lane that is open; the bytes of the others are refused by name (C-6).
+/// The claim of a header to have won its block, one variant a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Claim {
     /// Lane 0: the solution itself.
     Hash(HashClaim),
+    /// Lane 1: the winning ticket; its certificate travels beside the header.
+    Matmul(MatmulClaim),
+    /// Lane 2: the slot's proof and the host's signature.
+    Credit(CreditClaim),
 }
 
 impl Claim {
@@ -80,19 +84,24 @@ impl Claim {
     pub const fn lane(&self) -> Lane {
         match self {
             Self::Hash(_) => Lane::Hash,
+            Self::Matmul(_) => Lane::Matmul,
+            Self::Credit(_) => Lane::Credit,
         }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Hash(claim) => claim.write(out),
+            Self::Matmul(claim) => claim.write(out),
+            Self::Credit(claim) => claim.write(out),
         }
     }
 
     pub(crate) fn read(lane: Lane, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         match lane {
             Lane::Hash => HashClaim::read(reader).map(Self::Hash),
-            Lane::Matmul | Lane::Credit => Err(DecodeError::LaneClosed(lane)),
+            Lane::Matmul => MatmulClaim::read(reader).map(Self::Matmul),
+            Lane::Credit => CreditClaim::read(reader).map(Self::Credit),
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Pure: time and randomness are arguments, and nothing here reads a file or a clock. What a body
 //! does to the state is the ledger's; this room compares the outcome with the header. Lane 0
-//! (Equihash) is open; the claims of lanes 1 and 2 are refused by name.
+//! (Equihash) is open on every network; the claims of lanes 1 (matmul) and 2 (credit) have their rules here
+//! and no share yet.
 //!
 //! # Entry points
-//! [`Header`] and its bytes, [`check_header`] and [`check_body`] for the rules (C-1 … C-16,
+//! [`Header`] and its bytes, [`check_header`] and [`check_body`] for the rules (C-1 … C-30,
 //! `docs/spec/chain.md`), [`Standing`] for what a block is checked against, [`Solver`] to mine
-//! lane 0, [`replaces`] for fork choice.
+//! lane 0, [`replaces`] for fork choice, [`share`], [`reward`] and [`beacon`] for what an epoch or
+//! period changes.
 //!
 //! # Invariants
 //! - One block has one encoding; its name is BLAKE3 of its header.
@@ -19,26 +21,37 @@
     deny(clippy::as_conversions, clippy::float_arithmetic, clippy::iter_over_hash_type)
 )]
 
+pub mod beacon;
 mod choice;
 mod codec;
 mod difficulty;
 pub mod fixed;
 mod header;
 mod lane;
+mod lane_one;
+mod lane_two;
 mod lane_zero;
+pub mod reward;
 mod rules;
+pub mod share;
 mod solver;
 mod standing;
+pub mod vrf;
+pub mod weight;
 
 pub use choice::{Candidate, replaces};
 pub use codec::{DecodeError, Reader};
 pub use difficulty::{Difficulty, LaneState, Pace};
 pub use header::{BlockId, Core, HEADER_VERSION, Header, MAX_HEADER_BYTES, Shares};
 pub use lane::{Claim, Lane};
+pub use lane_one::{MatmulClaim, MatmulClaimError};
+pub use lane_two::{
+    CreditClaim, CreditClaimError, CreditRecord, CreditSums, slot_input, slot_of, wins,
+};
 pub use lane_zero::{HashClaim, HashClaimError, MAX_SOLUTION_BYTES, Puzzle, target};
 pub use rules::{
-    BodyError, HeaderError, MAX_BODY_BYTES, Outcome, check_body, check_body_form, check_header,
-    receipts_root, tx_root,
+    BodyError, Evidence, HeaderError, MAX_BODY_BYTES, Outcome, check_body, check_body_form,
+    check_header, check_header_with, receipts_root, tx_root,
 };
 pub use solver::{Solver, UnservedParameters};
 pub use standing::{STATE_KEY, Standing};

@@ -6,11 +6,17 @@ use pouw_types::Network;
 use crate::difficulty::Pace;
 use crate::header::{BlockId, Core, Header, Shares};
 use crate::lane::{Claim, Lane};
+use crate::lane_one::MatmulClaimError;
+use crate::lane_two::{CreditClaimError, CreditRecord};
 use crate::lane_zero::{HashClaimError, Puzzle};
 use crate::standing::Standing;
 
 /// The most bytes of a block's transactions together (C-9).
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// How far a block of lane 2 may be ahead of the local clock (C-4). Its time is its lot: who could
+/// show the slots of a whole spacing early would win more of them.
+const CREDIT_AHEAD_MS: u64 = 2_000;
 
 /// A header breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +46,9 @@ pub enum HeaderError {
         found: u64,
     },
     /// C-4.
-    #[error("the block's time {found} is later than {limit}, the local clock and one spacing")]
+    #[error(
+        "the block's time {found} is later than {limit}, the local clock and what its lane allows"
+    )]
     TimeInFuture {
         /// The latest acceptable, Unix milliseconds.
         limit: u64,
@@ -69,6 +77,36 @@ pub enum HeaderError {
     /// C-7, C-8.
     #[error("the claim of lane 0 does not hold")]
     HashClaim(#[from] HashClaimError),
+    /// C-20 … C-22.
+    #[error("the claim of lane 1 does not hold")]
+    MatmulClaim(#[from] MatmulClaimError),
+    /// C-23 … C-26.
+    #[error("the claim of lane 2 does not hold")]
+    CreditClaim(#[from] CreditClaimError),
+    /// C-6.
+    #[error("a block of lane {0} cannot be judged by its header alone")]
+    EvidenceMissing(Lane),
+}
+
+/// What a claim is judged by beside the parent; handed in by whoever can look it up.
+#[derive(Clone, Copy, Debug)]
+pub enum Evidence<'a> {
+    /// Lane 0 needs nothing.
+    Header,
+    /// Lane 1: the ids of the block's ancestors, its parent first, up to 16; and the certificate.
+    Matmul {
+        /// Ids.
+        ancestors: &'a [BlockId],
+        /// The certificate's bytes.
+        certificate: &'a [u8],
+    },
+    /// Lane 2: the beacon, and the host's record in the state of height h − H.
+    Credit {
+        /// B.
+        beacon: B256,
+        /// Proved against that state's root.
+        record: &'a CreditRecord,
+    },
 }
 
 impl HeaderError {
@@ -79,7 +117,7 @@ impl HeaderError {
     }
 }
 
-/// Checks a header against what came before it; on success, what the rules remember after it.
+/// [`check_header_with`] for a header that needs no evidence: one of lane 0.
 ///
 /// # Errors
 /// [`HeaderError`] with the first rule that is broken; cheap rules come first.
@@ -88,6 +126,20 @@ pub fn check_header(
     parent: &Standing,
     header: &Header,
     now_ms: u64,
+) -> Result<Standing, HeaderError> {
+    check_header_with(network, parent, header, now_ms, Evidence::Header)
+}
+
+/// Checks a header against what came before it; on success, what the rules remember after it.
+///
+/// # Errors
+/// [`HeaderError`] with the first rule that is broken; cheap rules come first.
+pub fn check_header_with(
+    network: &Network,
+    parent: &Standing,
+    header: &Header,
+    now_ms: u64,
+    evidence: Evidence<'_>,
 ) -> Result<Standing, HeaderError> {
     let core = &header.core;
     if core.parent != parent.id {
@@ -99,7 +151,11 @@ pub fn check_header(
     if core.time_ms <= parent.time_ms {
         return Err(HeaderError::TimeNotLater { parent: parent.time_ms, found: core.time_ms });
     }
-    let limit = now_ms.saturating_add(network.block_ms);
+    let ahead = match core.lane {
+        Lane::Hash | Lane::Matmul => network.block_ms,
+        Lane::Credit => network.block_ms.min(CREDIT_AHEAD_MS),
+    };
+    let limit = now_ms.saturating_add(ahead);
     if core.time_ms > limit {
         return Err(HeaderError::TimeInFuture { limit, found: core.time_ms });
     }
@@ -113,11 +169,33 @@ pub fn check_header(
     if core.lane != header.claim.lane() {
         return Err(HeaderError::LaneMismatch { core: core.lane, claim: header.claim.lane() });
     }
-    match &header.claim {
-        Claim::Hash(claim) => Puzzle::new(network.chain_id, network.lane_zero, core.hash())
-            .check(claim, parent.difficulty.of(Lane::Hash))?,
-    }
+    check_claim(network, parent, header, evidence)?;
     Ok(parent.after(&Pace::of(network), header))
+}
+
+/// Whether the claim won the block (C-7, C-8, C-20 … C-26).
+fn check_claim(
+    network: &Network,
+    parent: &Standing,
+    header: &Header,
+    evidence: Evidence<'_>,
+) -> Result<(), HeaderError> {
+    let (core, difficulty) = (&header.core, parent.difficulty.of(header.claim.lane()));
+    match (&header.claim, evidence) {
+        (Claim::Hash(claim), _) => {
+            Puzzle::new(network.chain_id, network.lane_zero, core.hash())
+                .check(claim, difficulty)?;
+        }
+        (Claim::Matmul(claim), Evidence::Matmul { ancestors, certificate }) => {
+            claim.check(core.hash(), ancestors, difficulty)?;
+            claim.check_certificate(core.hash(), ancestors, difficulty, certificate)?;
+        }
+        (Claim::Credit(claim), Evidence::Credit { beacon, record }) => {
+            claim.check(core, parent.time_ms, beacon, record, difficulty)?;
+        }
+        (claim, _) => return Err(HeaderError::EvidenceMissing(claim.lane())),
+    }
+    Ok(())
 }
 
 /// What executing a body gave, to be compared with its header.

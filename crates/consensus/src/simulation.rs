@@ -84,7 +84,9 @@ fn asleep_for_eight_hours_a_devnet_does_not_flood() {
 
 /// Three lanes at shares (½, ¼, ¼), each with a steady rate of its own.
 fn run_three(seed: u64, blocks: u32, mut alive: impl FnMut(u32) -> [bool; 3]) -> ([u32; 3], u64) {
-    let pace = Pace::of(Network::mainnet());
+    // Levels that such slow miners can start from.
+    let start_levels = [16 * ONE, 18 * ONE, 0];
+    let pace = Pace { start_levels, ..Pace::of(Network::mainnet()) };
     let shares = Shares { matmul: 16_384, credit: 16_384 };
     let mut difficulty = Difficulty::genesis(&pace, shares);
     let rates = [5_000.0, 40_000.0, 3.0];

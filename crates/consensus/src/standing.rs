@@ -5,12 +5,10 @@ use pouw_types::Network;
 
 use crate::codec::{DecodeError, Reader};
 use crate::difficulty::{Difficulty, Pace};
-use crate::fixed::{ONE, exp2, log2};
+use crate::fixed::exp2;
 use crate::header::{BlockId, Core, Header, Shares};
 use crate::lane::Lane;
-
-/// Weight of the first block after genesis, as a logarithm.
-const GENESIS_WEIGHT_LOG2: i64 = 64 * ONE;
+use crate::weight;
 
 /// Key under which [`Standing::encode_state`] is part of the state, so that the state root covers
 /// it (C-14). No key of the ledger begins with 0xff.
@@ -46,7 +44,7 @@ impl Standing {
             time_ms: network.genesis_ms,
             shares,
             difficulty: Difficulty::genesis(&Pace::of(network), shares),
-            weight_log2: GENESIS_WEIGHT_LOG2,
+            weight_log2: weight::GENESIS_LOG2,
             total_weight: U256::ZERO,
         }
     }
@@ -64,8 +62,14 @@ impl Standing {
     /// known and left as it is).
     #[must_use]
     pub fn after_core(&self, pace: &Pace, core: &Core) -> Self {
+        self.after_core_moving(pace, core, self.shares)
+    }
+
+    /// [`Standing::after_core`] where the next block has other shares than this one: it is the first
+    /// of an epoch (C-18, C-19).
+    #[must_use]
+    pub fn after_core_moving(&self, pace: &Pace, core: &Core, shares: Shares) -> Self {
         let spacing_ms = core.time_ms.saturating_sub(self.time_ms);
-        let shares = self.shares;
         let difficulty = self.difficulty.after(pace, core.lane, spacing_ms, shares);
         Self {
             id: self.id,
@@ -73,7 +77,7 @@ impl Standing {
             time_ms: core.time_ms,
             shares,
             difficulty,
-            weight_log2: self.weight_log2.saturating_add(weight_step(
+            weight_log2: self.weight_log2.saturating_add(weight::step(
                 shares,
                 &self.difficulty,
                 &difficulty,
@@ -123,17 +127,4 @@ impl Standing {
         reader.finish()?;
         Ok(standing)
     }
-}
-
-/// `Σ e_i·(log2 D_i(n+1) − log2 D_i(n))` over lanes 0 and 1, `e_i = s_i/(s_0 + s_1)`.
-fn weight_step(shares: Shares, before: &Difficulty, after: &Difficulty) -> i64 {
-    let [hash, matmul, _] = shares.by_lane();
-    let whole = i128::from(hash.saturating_add(matmul).max(1));
-    let lanes = [(Lane::Hash, hash), (Lane::Matmul, matmul)];
-    lanes.into_iter().filter(|(_, share)| *share > 0).fold(0, |sum: i64, (lane, share)| {
-        let moved = log2(after.of(lane)).saturating_sub(log2(before.of(lane)));
-        let part = i128::from(moved).saturating_mul(i128::from(share));
-        let part = part.checked_div_euclid(whole).unwrap_or_default();
-        sum.saturating_add(i64::try_from(part).unwrap_or_default())
-    })
 }

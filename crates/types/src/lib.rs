@@ -33,5 +33,5 @@ pub mod signing;
 
 pub use amount::{Amount, AmountError, ParseAmountError};
 pub use id::{MachineId, RentalId, SpecHash};
-pub use network::{Funded, LaneZero, Network, RentalRules, UnknownNetwork};
+pub use network::{Funded, LaneZero, Network, RentalRules, UnknownNetwork, UsefulLanes};
 pub use offer::{Floor, Gpu, Isolation, Offer, OfferError, Resources, Score, UseCase};

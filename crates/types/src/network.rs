@@ -30,6 +30,8 @@ pub struct Network {
     pub kept_states: u64,
     /// Lane 0.
     pub lane_zero: LaneZero,
+    /// Lanes 1 and 2.
+    pub lanes: UsefulLanes,
     /// What a block's miner gets beside tips.
     pub subsidy: Amount,
     /// Blocks before a subsidy can be spent.
@@ -55,6 +57,19 @@ pub struct LaneZero {
     pub k: u32,
     /// Whole part of log2 of the first difficulty.
     pub genesis_level: u32,
+}
+
+/// Parameters of the matmul and the credit lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsefulLanes {
+    /// Whole part of log2 of the level at which lane 1 opens, multiplications.
+    pub matmul_level: u32,
+    /// Whole part of log2 of the level at which lane 2 opens, atto-FLUX of credit.
+    pub credit_level: u32,
+    /// How far a lane's share rises at most in an epoch, 1/65,536.
+    pub share_rise: u16,
+    /// How far it falls at most in an epoch, 1/65,536.
+    pub share_fall: u16,
 }
 
 /// An account of the genesis block.
@@ -116,6 +131,9 @@ const MAINNET: Network = Network {
     horizon_blocks: 2_880,
     kept_states: 2_880,
     lane_zero: LaneZero { n: 144, k: 5, genesis_level: 16 },
+    // A level that is too high costs the lane days until its first block, one that is too low a
+    // burst of eight blocks for each bit. At a share of 1 %: 200 TMAC/s, and 1,000 FLUX of credit.
+    lanes: UsefulLanes { matmul_level: 60, credit_level: 82, share_rise: 655, share_fall: 1_966 },
     subsidy: Amount::from_flux(40),
     maturity_blocks: 100,
     genesis: &[],
@@ -133,6 +151,7 @@ const TESTNET: Network = Network {
     horizon_blocks: 288,
     kept_states: 288,
     lane_zero: LaneZero { n: 96, k: 5, genesis_level: 8 },
+    lanes: UsefulLanes { matmul_level: 50, ..MAINNET.lanes },
     ..MAINNET
 };
 
@@ -147,6 +166,13 @@ const DEVNET: Network = Network {
     horizon_blocks: 120,
     kept_states: 10_000,
     lane_zero: LaneZero { n: 48, k: 5, genesis_level: 4 },
+    // A fifth of the blocks each two minutes, so that a demonstration sees the share move.
+    lanes: UsefulLanes {
+        matmul_level: 36,
+        credit_level: 60,
+        share_rise: 13_107,
+        share_fall: 13_107,
+    },
     maturity_blocks: 10,
     genesis: &DEVNET_ACCOUNTS,
     rental: RentalRules { call_s: 30, closing_blocks: 30, closing_s: 60, ..RENTAL },
