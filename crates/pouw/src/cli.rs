@@ -81,6 +81,14 @@ pub enum Command {
     /// Look into the chain
     #[command(subcommand)]
     Chain(ChainCommand),
+    /// Attack the rules of the chain in virtual time
+    #[command(subcommand)]
+    #[command(after_help = "Examples:
+  pouw sim list
+  pouw sim attack rental --seeds 32 --svg rental.svg
+  pouw sim attack timestamps --json
+  pouw sim year --svg year.svg")]
+    Sim(SimCommand),
     /// Tell what this machine lacks and what mends it
     Doctor,
     /// Write a shell's completions to stdout
@@ -89,6 +97,55 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What can be simulated.
+#[derive(Debug, Subcommand)]
+pub enum SimCommand {
+    /// List the attacks
+    List,
+    /// Run one, and show its table and what of the claims holds
+    Attack {
+        /// Its name, from `pouw sim list`
+        name: String,
+        /// Where chance begins: the same seed gives the same numbers
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How often each cell is repeated
+        #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        seeds: u32,
+        /// The plot.
+        #[command(flatten)]
+        plot: SimPlot,
+    },
+    /// A year of blocks: many miners, a slow network, growing demand
+    Year {
+        /// Where chance begins: the same seed gives the same numbers
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many miners
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = sim_miners)]
+        miners: usize,
+        /// The plot.
+        #[command(flatten)]
+        plot: SimPlot,
+    },
+}
+
+/// Where a simulation's plot goes.
+#[derive(Clone, Debug, Args)]
+pub struct SimPlot {
+    /// Write the plot to this file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// At least one miner in each lane, and no more than memory holds.
+fn sim_miners(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 5..=1_000_000) => Ok(count),
+        _ => Err("a number from 5 to 1000000".to_owned()),
+    }
 }
 
 /// `pouw devnet …`: without a word more it starts.

@@ -7,5 +7,6 @@ pub(crate) mod host;
 pub(crate) mod node;
 pub(crate) mod rentals;
 pub(crate) mod run;
+pub(crate) mod sim;
 pub(crate) mod wallet;
 pub(crate) mod watch;

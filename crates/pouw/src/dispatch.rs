@@ -28,6 +28,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Cost(args) => commands::rentals::cost(&session, &args).await,
         Command::Wallet(command) => commands::wallet::run(&session, command).await,
         Command::Chain(command) => commands::chain::run(&session, command).await,
+        Command::Sim(command) => commands::sim::run(&session, &command),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             clap_complete::generate(shell, &mut command, "pouw", &mut std::io::stdout());

@@ -65,6 +65,15 @@ impl Output {
         }
     }
 
+    /// Tells a person how far something is, without ending the line.
+    pub fn progress(&self, text: &str) {
+        if !self.quiet {
+            let mut stderr = std::io::stderr().lock();
+            let _closed_pipe = write!(stderr, "{text}");
+            let _closed_pipe = stderr.flush();
+        }
+    }
+
     /// Tells a person what went wrong, also when quiet.
     pub fn problem(&self, text: impl AsRef<str>) {
         let mut stderr = std::io::stderr().lock();

@@ -91,11 +91,7 @@ fn tell(output: &Output, name: &str, report: &Report, plot: &SimPlot) -> anyhow:
             let (accent, word) =
                 if finding.holds { (Accent::Green, "holds  ") } else { (Accent::Red, "BROKEN ") };
             let found = pouw_sim::report::show(finding.found);
-            text.push_str(&format!(
-                "\n{} {}: {found}",
-                output.paint(accent, word),
-                finding.claim
-            ));
+            text.push_str(&format!("\n{} {}: {found}", output.paint(accent, word), finding.claim));
         }
         text
     });
