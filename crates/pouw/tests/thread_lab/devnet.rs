@@ -106,8 +106,10 @@ impl Devnet {
         })
     }
 
-    /// Opens a rental that goes on without its client; returns its id.
+    /// Opens a rental that goes on without its client, once the machine is free; returns its id.
     pub(crate) fn detached(&self, task: &Path) -> String {
+        let plan = ["plan", task.to_str().unwrap()];
+        self.wait_for(&plan, "free machine", |plan| plan["units"] == 1);
         let started = self.json(&["run", "-y", "-q", "--detach", task.to_str().unwrap()]);
         started["rental"].as_str().unwrap().to_owned()
     }
