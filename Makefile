@@ -1,7 +1,7 @@
 # Every command of this project. `make help` lists them; each is a small script in scripts/ with its own --help.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint audit fmt bench images clean uninstall
+.PHONY: help setup demo test lint audit fmt bench fuzz images clean uninstall
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ fmt: ## format the code
 
 bench: ## measure the promised figures (NAME=… for one)
 	@scripts/bench $(NAME)
+
+fuzz: ## fuzz what reads input from outside (NAME=… for one, SECONDS=… each, 30)
+	@FUZZ_SECONDS=$(or $(SECONDS),30) scripts/fuzz $(NAME)
 
 images: ## build the image library and push it to the local registry
 	@scripts/images build
