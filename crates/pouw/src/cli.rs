@@ -74,7 +74,7 @@ pub enum Command {
     /// Copy a rental's results
     Cp(CpArgs),
     /// What rentals have cost
-    Cost(PsArgs),
+    Cost,
     /// Accounts and money
     #[command(subcommand)]
     Wallet(WalletCommand),
@@ -311,7 +311,7 @@ pub struct RentalArgs {
     pub rental: Option<String>,
 }
 
-/// Options of `pouw ps` and `pouw cost`.
+/// Options of `pouw ps`.
 #[derive(Clone, Debug, Args)]
 pub struct PsArgs {
     /// Closed ones too

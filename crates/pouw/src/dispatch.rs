@@ -25,7 +25,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => commands::watch::logs(&session, &args).await,
         Command::Stop(args) => commands::watch::stop(&session, &args).await,
         Command::Cp(args) => commands::watch::cp(&session, &args).await,
-        Command::Cost(args) => commands::rentals::cost(&session, &args).await,
+        Command::Cost => commands::rentals::cost(&session).await,
         Command::Wallet(command) => commands::wallet::run(&session, command).await,
         Command::Chain(command) => commands::chain::run(&session, command).await,
         Command::Sim(command) => commands::sim::run(&session, &command),

@@ -52,16 +52,17 @@ pub(crate) async fn run(session: &Session) -> anyhow::Result<()> {
     findings.push(images(session));
     findings.push(node(session).await);
     session.output.data(&findings, || {
+        let width = findings.iter().map(|one| one.what.len()).max().unwrap_or(0);
         let line = |one: &Finding| {
             let (accent, word) = match one.state {
                 State::Ok => (Accent::Green, "ok     "),
                 State::Less => (Accent::Yellow, "less   "),
                 State::Missing => (Accent::Red, "missing"),
             };
-            let mut line =
-                format!("{}  {:<12} {}", session.output.paint(accent, word), one.what, one.detail);
+            let word = session.output.paint(accent, word);
+            let mut line = format!("{word}  {:<width$}  {}", one.what, one.detail);
             if !one.mend.is_empty() {
-                line += &format!("\n                      → {}", one.mend);
+                line += &format!("\n{:indent$}→ {}", "", one.mend, indent = width + 11);
             }
             line
         };

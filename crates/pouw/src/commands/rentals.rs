@@ -87,8 +87,8 @@ struct Costs {
 ///
 /// # Errors
 /// As [`ps`].
-pub(crate) async fn cost(session: &Session, args: &PsArgs) -> anyhow::Result<()> {
-    let rentals = all(session, args.all).await?;
+pub(crate) async fn cost(session: &Session) -> anyhow::Result<()> {
+    let rentals = all(session, true).await?;
     let sum = |part: fn(&Listed) -> Amount| {
         rentals.iter().map(part).try_fold(Amount::ZERO, Amount::checked_add)
     };

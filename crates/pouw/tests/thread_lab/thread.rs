@@ -42,6 +42,8 @@ fn a_stranger_rents_a_machine_runs_hello_and_pays_exactly_for_it() {
     assert!(told(&logs).contains("part 03 of 03"), "{}", told(&logs));
     let listed = devnet.json(&["ps", "--all"]);
     assert_eq!(listed[0]["phase"], "closed", "{listed}");
+    let cost = devnet.json(&["cost"]);
+    assert_eq!((&cost["price"], &cost["rentals"]), (&invoice["price"], &listed), "{cost}");
 }
 
 #[test]
