@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::SystemTime;
 
 use alloy_primitives::{Address, Bytes};
 use alloy_signer::SignerSync;
@@ -177,7 +178,8 @@ fn a_host_claims_more_than_passed(devnet: &Devnet, host: &Host, rental: &str, si
     let id: RentalId = rental.parse().unwrap();
     let all = devnet.json(&["describe", rental]);
     let signer: Address = all["run"]["signer"].as_str().unwrap().parse().unwrap();
-    let now = block_on(async { devnet.rpc().head().await.unwrap().timestamp.to::<u64>() });
+    // Not the head's time, which lies behind that of the last receipt.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let quote = block_on(async {
         let call = IRentals::quoteOfCall { rental: id.get() };
         devnet.rpc().view(RENTALS, &call).await.unwrap()
@@ -192,7 +194,8 @@ fn a_host_claims_more_than_passed(devnet: &Devnet, host: &Host, rental: &str, si
             seq: 100,
             at: now,
             activeS: active_s,
-            storageGibS: signed["storage_gib_s"].as_u64().unwrap().into(),
+            // Not below what was signed since it was asked.
+            storageGibS: u128::from(signed["storage_gib_s"].as_u64().unwrap()) + 10,
             ..Receipt::default()
         };
         let signature = sign(&value);
