@@ -1,34 +1,18 @@
 //! The state tree: a jellyfish Merkle tree whose versions are block heights.
 
+mod hasher;
 mod update;
 
 use alloy_primitives::B256;
 use borsh::BorshDeserialize;
 use jmt::proof::SparseMerkleProof;
 use jmt::storage::{LeafNode, Node, NodeKey, TreeReader, TreeUpdateBatch};
-use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, RootHash, SimpleHasher, Version};
+use jmt::{JellyfishMerkleTree, KeyHash, OwnedValue, RootHash, Version};
 use pouw_ledger::Writes;
 use redb::ReadableTable;
 
+pub(crate) use self::hasher::Blake3;
 use crate::error::StoreError;
-
-/// BLAKE3, as the tree wants it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Blake3(blake3::Hasher);
-
-impl SimpleHasher for Blake3 {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        self.0.update(data);
-    }
-
-    fn finalize(self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
-    }
-}
 
 /// Where a key lives in the tree.
 pub(crate) fn key_hash(key: &[u8]) -> KeyHash {

@@ -1,27 +1,11 @@
-//! The tree's hasher and its update, the latter as `chain` has it.
+//! The tree's hasher and its update, as `chain` has them.
 
-use jmt::SimpleHasher;
-
+#[path = "../../../src/store/tree/hasher.rs"]
+mod hasher;
 #[path = "../../../src/store/tree/update.rs"]
 pub mod update;
 
-/// BLAKE3, as the tree wants it.
-#[derive(Clone, Debug, Default)]
-pub struct Blake3(blake3::Hasher);
-
-impl SimpleHasher for Blake3 {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn update(&mut self, data: &[u8]) {
-        self.0.update(data);
-    }
-
-    fn finalize(self) -> [u8; 32] {
-        *self.0.finalize().as_bytes()
-    }
-}
+pub(crate) use hasher::Blake3;
 
 /// The update, for the store beside this file.
 pub fn changed(
