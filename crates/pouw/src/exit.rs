@@ -45,7 +45,9 @@ fn number(error: &anyhow::Error) -> u8 {
         match rpc {
             Some(RpcError::Refused { .. }) => return 3,
             Some(RpcError::Unreachable { .. }) => return 5,
-            Some(RpcError::Malformed { .. } | RpcError::NotIncluded(..)) => return 1,
+            Some(
+                RpcError::Malformed { .. } | RpcError::Foreign { .. } | RpcError::NotIncluded(..),
+            ) => return 1,
             None => {}
         }
         match cause.downcast_ref::<NodeError>() {

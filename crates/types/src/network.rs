@@ -217,6 +217,13 @@ impl Network {
         &DEVNET
     }
 
+    /// The network with this EIP-155 chain id, if there is one.
+    #[must_use]
+    pub fn with_chain_id(chain_id: u64) -> Option<&'static Self> {
+        let networks = [Self::mainnet(), Self::testnet(), Self::devnet()];
+        networks.into_iter().find(|network| network.chain_id == chain_id)
+    }
+
     /// The sum of the genesis accounts.
     #[must_use]
     pub fn genesis_supply(&self) -> Amount {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, Log, LogData, U64, U256};
 use alloy_sol_types::SolCall;
-use pouw_types::Amount;
+use pouw_types::{Amount, Network};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -39,6 +39,14 @@ pub enum RpcError {
         method: String,
         /// What was wrong.
         detail: String,
+    },
+    /// The node is of a chain that nobody here knows.
+    #[error("{url} is on chain {chain_id}, which is not a network of pouw")]
+    Foreign {
+        /// Where.
+        url: String,
+        /// Its EIP-155 id.
+        chain_id: u64,
     },
     /// The node said no.
     #[error("{method}: {message}")]
@@ -182,6 +190,16 @@ impl Rpc {
     /// [`RpcError`].
     pub async fn chain_id(&self) -> Result<u64, RpcError> {
         Ok(self.call::<U64>("eth_chainId", json!([])).await?.to())
+    }
+
+    /// The network that the node is of.
+    ///
+    /// # Errors
+    /// [`RpcError`], also where its chain is no network of pouw.
+    pub async fn network(&self) -> Result<&'static Network, RpcError> {
+        let chain_id = self.chain_id().await?;
+        let unknown = || RpcError::Foreign { url: self.url.clone(), chain_id };
+        Network::with_chain_id(chain_id).ok_or_else(unknown)
     }
 
     /// The head.

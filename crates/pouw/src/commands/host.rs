@@ -8,7 +8,7 @@ use pouw_agent::door::Client;
 use pouw_agent::probe::CpuProbe;
 use pouw_agent::{HostConfig, SelfTest};
 use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
-use pouw_types::{Amount, MachineId, Network, RentalId};
+use pouw_types::{Amount, MachineId, RentalId};
 use serde::Serialize;
 
 use crate::cli::{HostArgs, HostCommand, PasswordArgs};
@@ -205,12 +205,7 @@ async fn serve(session: &Session, args: &HostArgs) -> anyhow::Result<()> {
     let setup = setup(session, args)?;
     let (_, config, _) = settings(session, &setup, args).await?;
     let rpc = session.rpc()?;
-    let chain_id = rpc.chain_id().await?;
-    let networks = [Network::mainnet(), Network::testnet(), Network::devnet()];
-    let network = networks
-        .into_iter()
-        .find(|network| network.chain_id == chain_id)
-        .with_context(|| format!("{} is on chain {chain_id}, no network of pouw", rpc.url()))?;
+    let network = rpc.network().await?;
     let operator = session.unlock(&PasswordArgs::default())?;
     let agent = setup.start(config, network, rpc.url(), operator).await?;
     let offer = agent.offer();

@@ -54,12 +54,7 @@ async fn prepare(session: &Session, args: &PlanArgs) -> anyhow::Result<Prepared>
     let mut valid = read_task(session, &args.task)?;
     let profile = session.profile()?;
     let rpc = Rpc::new(&profile.rpc);
-    let chain_id = rpc.chain_id().await?;
-    let networks = [Network::mainnet(), Network::testnet(), Network::devnet()];
-    let network = networks.into_iter().find(|network| network.chain_id == chain_id);
-    let network = network.with_context(|| {
-        format!("{} is on chain {chain_id}, which is not a network of pouw", profile.rpc)
-    })?;
+    let network = rpc.network().await?;
     let images = Images::new(profile.images.clone());
     valid.task.image =
         images.resolve(&valid.task.image).await.map_err(|e| WrongInput(e.to_string()))?;

@@ -7,13 +7,12 @@ use alloy_primitives::Bytes;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use anyhow::Context;
 use pouw_agent::door::{Client, EventKind, StopRequest};
 use pouw_agent::{End, receipt};
 use pouw_api::signer::EndRental;
 use pouw_types::contracts::{IRentals, RENTALS, Stop};
 use pouw_types::signing::{Signable, Signed};
-use pouw_types::{Amount, Network, RentalRules};
+use pouw_types::{Amount, RentalRules};
 use tokio::time::Instant;
 
 use crate::cli::{CpArgs, LogsArgs, PasswordArgs, RentalArgs, StopArgs};
@@ -43,11 +42,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Whether a transaction did its work.
 type Sent = Result<(), SendError>;
-
-fn network_of(chain_id: u64) -> Option<&'static Network> {
-    let networks = [Network::mainnet(), Network::testnet(), Network::devnet()];
-    networks.into_iter().find(|network| network.chain_id == chain_id)
-}
 
 /// A rental of this client with the key and the door that belong to it.
 pub(crate) struct Opened {
@@ -187,8 +181,8 @@ impl Opened {
     /// doesn't answer.
     async fn stop_gone(&self, session: &Session) -> anyhow::Result<()> {
         let rpc = Rpc::new(&self.run.rpc);
-        let chain_id = rpc.chain_id().await?;
-        let network = network_of(chain_id).with_context(|| format!("no network {chain_id}"))?;
+        let network = rpc.network().await?;
+        let chain_id = network.chain_id;
         let mut rental = self.rental(&rpc).await?;
         let id = self.run.rental.get();
         if rental.phase == IRentals::Phase::Open && rental.call.by.is_zero() {

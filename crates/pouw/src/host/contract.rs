@@ -31,9 +31,10 @@ impl NodeContract {
 
 fn rpc_error(error: RpcError) -> ContractError {
     match error {
-        RpcError::Unreachable { .. } | RpcError::NotIncluded(..) | RpcError::Malformed { .. } => {
-            ContractError::Unreachable(in_full(error))
-        }
+        RpcError::Unreachable { .. }
+        | RpcError::NotIncluded(..)
+        | RpcError::Malformed { .. }
+        | RpcError::Foreign { .. } => ContractError::Unreachable(in_full(error)),
         RpcError::Refused { message, .. } => ContractError::Refused(message),
     }
 }
