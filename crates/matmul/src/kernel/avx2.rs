@@ -11,9 +11,9 @@ use std::arch::x86_64::{
     _mm256_storeu_si256, _mm256_sub_epi32, _mm256_xor_si256,
 };
 
-use crate::kernel::transpose::transpose;
-use crate::kernel::{Group, Kernel, Prepared, Rows, Transcript, portable};
-use crate::panel::{self, Panel, QUAD, STRIPE_QUADS, Trace};
+use crate::kernel::x86::kernel_for;
+use crate::kernel::{Kernel, Rows, Transcript};
+use crate::panel::{Panel, QUAD, STRIPE_QUADS, Trace};
 use crate::shape::{GROUP, SEGMENT, STRIPES};
 
 /// Rows that are worked on at once: four by two vectors of eight sums.
@@ -24,36 +24,7 @@ pub(super) fn kernel() -> Option<Kernel> {
     is_x86_feature_detected!("avx2").then_some(KERNEL)
 }
 
-// SAFETY, of every function below: `kernel` hands them out only where the processor has AVX2.
-const KERNEL: Kernel = Kernel {
-    // SAFETY: see above.
-    mine: |a, b, rows, transcripts| unsafe { mine(a, b, rows, transcripts) },
-    // SAFETY: see above.
-    multiply: |a, b, quads, rows| unsafe { multiply(a, b, quads, rows) },
-    // SAFETY: see above.
-    denoise: |a, b, corrections, rows| unsafe { denoise(a, b, corrections, rows) },
-    // SAFETY: see above.
-    prepare: |group, panels| unsafe { prepare(group, panels) },
-    // SAFETY: see above.
-    pack: |lines, k, raise, panels| unsafe { pack(lines, k, raise, panels) },
-    // SAFETY: see above.
-    top_words: |key, words| unsafe { top_words(key, words) },
-};
-
-#[target_feature(enable = "avx2")]
-fn prepare(group: Group<'_>, panels: &mut [&mut Panel]) -> Prepared {
-    portable::prepare_with(group, panels, transpose)
-}
-
-#[target_feature(enable = "avx2")]
-fn pack(lines: &[i8], k: usize, raise: u8, panels: &mut [&mut Panel]) {
-    panel::pack(lines, k, raise, panels, transpose);
-}
-
-#[target_feature(enable = "avx2")]
-fn top_words(key: &[u32; 8], words: &[[u32; GROUP]; 11]) -> [u32; GROUP] {
-    portable::top_words(key, words)
-}
+kernel_for!("avx2");
 
 /// Sixteen sums.
 type Pair = [__m256i; 2];

@@ -10,9 +10,9 @@ use std::arch::x86_64::{
     _mm512_storeu_si512, _mm512_sub_epi32, _mm512_ternarylogic_epi32,
 };
 
-use crate::kernel::transpose::transpose;
-use crate::kernel::{Group, Kernel, Prepared, Rows, Transcript, portable};
-use crate::panel::{self, Panel, QUAD, STRIPE_QUADS, Trace};
+use crate::kernel::x86::kernel_for;
+use crate::kernel::{Kernel, Rows, Transcript};
+use crate::panel::{Panel, QUAD, STRIPE_QUADS, Trace};
 use crate::shape::{GROUP, SEGMENT};
 
 /// Rows that are worked on at once: half a tile.
@@ -34,37 +34,7 @@ pub(super) fn kernel() -> Option<Kernel> {
     has.then_some(KERNEL)
 }
 
-// SAFETY, of every function below: `kernel` hands them out only where the processor has the features
-// that they are compiled for.
-pub(super) const KERNEL: Kernel = Kernel {
-    // SAFETY: see above.
-    mine: |a, b, rows, transcripts| unsafe { mine(a, b, rows, transcripts) },
-    // SAFETY: see above.
-    multiply: |a, b, quads, rows| unsafe { multiply(a, b, quads, rows) },
-    // SAFETY: see above.
-    denoise: |a, b, corrections, rows| unsafe { denoise(a, b, corrections, rows) },
-    // SAFETY: see above.
-    prepare: |group, panels| unsafe { prepare(group, panels) },
-    // SAFETY: see above.
-    pack: |lines, k, raise, panels| unsafe { pack(lines, k, raise, panels) },
-    // SAFETY: see above.
-    top_words: |key, words| unsafe { top_words(key, words) },
-};
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn prepare(group: Group<'_>, panels: &mut [&mut Panel]) -> Prepared {
-    portable::prepare_with(group, panels, transpose)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn pack(lines: &[i8], k: usize, raise: u8, panels: &mut [&mut Panel]) {
-    panel::pack(lines, k, raise, panels, transpose);
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn top_words(key: &[u32; 8], words: &[[u32; GROUP]; 11]) -> [u32; GROUP] {
-    portable::top_words(key, words)
-}
+kernel_for!("avx512f,avx512bw,avx512vl,avx512vnni");
 
 /// The sums of eight rows by `T` tiles.
 type Sums<const T: usize> = [[__m512i; T]; HALF];
