@@ -59,7 +59,10 @@ pub enum OpenError {
         found: BlockId,
     },
     /// Another layout of the store.
-    #[error("the data folder has layout {found}, this program writes layout {expected}")]
+    #[error(
+        "the data folder has layout {found}, this program writes layout {expected}: \
+         start with a new folder (`pouw devnet reset` clears a devnet's)"
+    )]
     Layout {
         /// This program's.
         expected: u64,
