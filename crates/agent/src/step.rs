@@ -186,6 +186,11 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Completed => f.write_str("the task completed"),
+            // Nobody here sends that signal to a task whose end is not decided yet. An engine that
+            // missed the kernel's reason leaves only the code.
+            Self::ExitCode { code: 137 } => f.write_str(
+                "the task was killed (exit code 137): most often it needed more memory than it rented",
+            ),
             Self::ExitCode { code } => write!(f, "the task ended with exit code {code}"),
             Self::OutOfMemory => f.write_str("the task needed more memory than it rented"),
             Self::TimeLimit => f.write_str("the rental's time is used up"),

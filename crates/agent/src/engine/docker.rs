@@ -25,6 +25,7 @@ mod create;
 mod facts;
 mod life;
 mod logs;
+mod look;
 mod network;
 mod pull;
 mod reset;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use futures::StreamExt;
 use pouw_agent::engine::{
     Access, BindMount, Channel, Engine as _, EngineError, ExecRequest, NetworkMode, Phase,
-    ScratchRequest, User,
+    ScratchRequest, User, Workload,
 };
 use pouw_types::Isolation;
 
@@ -40,10 +40,19 @@ async fn a_task_runs_hardened() {
 #[tokio::test]
 async fn a_task_beyond_its_memory_is_seen_as_killed_for_it() {
     on_own_machine(|lab| async move {
-        let mut workload = lab.workload("run", "tail -c 200m /dev/zero; echo $?; exit 7");
-        workload.memory_bytes = 16 << 20;
-        workload.command = ["/bin/tail", "-c", "200000000", "/dev/zero"].map(str::to_owned).into();
-        let (exit, _) = lab.run(&workload).await;
+        // The engine watches a container's memory from a moment after its start, so the task waits.
+        let script = "until [ -e /tmp/go ]; do :; done; exec tail -c 200000000 /dev/zero";
+        let workload = Workload { memory_bytes: 16 << 20, ..lab.workload("run", script) };
+        let id = lab.start(&workload).await;
+        let go = ExecRequest {
+            command: ["/bin/touch", "/tmp/go"].map(str::to_owned).into(),
+            env: Default::default(),
+            user: None,
+            timeout_ms: 60_000,
+            output_bytes: 0,
+        };
+        lab.engine.exec(&id, &go).await.expect("told to go on");
+        let exit = soon(lab.engine.wait(&id)).await.expect("ended");
         assert!(exit.oom_killed, "{exit:?}");
         assert_eq!((exit.code, exit.signal), (137, Some(9)));
         assert!(exit.started_ms > 0 && exit.finished_ms >= exit.started_ms);
