@@ -1,0 +1,4 @@
+mod fake;
+mod hostile;
+mod sync;
+mod world;
