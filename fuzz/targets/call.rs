@@ -25,6 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         time_ms: network.genesis_ms + 1_000_000,
         payout: Address::ZERO,
         base_fee: network.min_base_fee,
+        subsidy: network.subsidy,
     };
     let to = if choice & 1 == 0 { HOSTS } else { RENTALS };
     let value = if choice & 2 == 0 { Amount::ZERO } else { Amount::from_flux(u64::from(*choice)) };

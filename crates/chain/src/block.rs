@@ -4,25 +4,30 @@ use std::sync::Arc;
 
 use alloy_primitives::Log;
 use pouw_consensus::{
-    BlockId, DecodeError, Header, MAX_BODY_BYTES, MAX_HEADER_BYTES, Reader, Standing, tx_root,
+    BlockId, DecodeError, Header, Lane, MAX_BODY_BYTES, MAX_CERTIFICATE_BYTES, MAX_HEADER_BYTES,
+    Reader, Standing, tx_root,
 };
 use pouw_ledger::{Transaction, TxReceipt};
 
 /// The most bytes of an encoded block.
-pub const MAX_BLOCK_BYTES: usize = MAX_HEADER_BYTES + 2 * MAX_BODY_BYTES;
+pub const MAX_BLOCK_BYTES: usize = MAX_HEADER_BYTES + MAX_CERTIFICATE_BYTES + 2 * MAX_BODY_BYTES;
 
 /// Smallest bytes that a transaction takes in a body: its length.
 const MIN_ENTRY_BYTES: usize = 4;
 
-/// A block: a header and the bytes of its transactions.
+/// A block: a header, the certificate of a lane-1 header, and the bytes of its transactions.
 ///
 /// # Layout
-/// Length of the header u16, header, number of transactions u32, then each as length u32 and
-/// bytes; little-endian.
+/// Length of the header u16, header; where its lane is 1, length of the certificate u32 (0 where it
+/// was pruned) and certificate; number of transactions u32, then each as length u32 and bytes;
+/// little-endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The header.
     pub header: Header,
+    /// What opens the ticket of a header of lane 1; it is no part of the block's name. A node that
+    /// no longer keeps it has none.
+    pub certificate: Option<Vec<u8>>,
     /// The transactions as they were sent.
     pub transactions: Vec<Vec<u8>>,
 }
@@ -41,6 +46,11 @@ impl Block {
         let mut out = Vec::with_capacity(header.len() + self.body_bytes() + 64);
         out.extend_from_slice(&u16::try_from(header.len()).unwrap_or(u16::MAX).to_le_bytes());
         out.extend_from_slice(&header);
+        if self.header.core.lane == Lane::Matmul {
+            let certificate = self.certificate.as_deref().unwrap_or_default();
+            out.extend_from_slice(&count(certificate.len()));
+            out.extend_from_slice(certificate);
+        }
         out.extend_from_slice(&encode_body(&self.transactions));
         out
     }
@@ -56,9 +66,13 @@ impl Block {
         let mut reader = Reader::new(bytes);
         let length = usize::from(reader.u16("header length")?);
         let header = Header::decode(reader.take(length, "header")?)?;
+        let certificate = match header.core.lane {
+            Lane::Matmul => read_certificate(&mut reader)?,
+            Lane::Hash | Lane::Credit => None,
+        };
         let transactions = read_body(&mut reader)?;
         reader.finish()?;
-        Ok(Self { header, transactions })
+        Ok(Self { header, certificate, transactions })
     }
 
     /// Bytes of the transactions together.
@@ -70,6 +84,15 @@ impl Block {
     pub(crate) fn tx_root(&self) -> alloy_primitives::B256 {
         tx_root(&self.transactions)
     }
+}
+
+fn read_certificate(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, DecodeError> {
+    let size = length(reader, "certificate length")?;
+    if size > MAX_CERTIFICATE_BYTES {
+        return Err(DecodeError::TooLong { what: "certificate", limit: MAX_CERTIFICATE_BYTES });
+    }
+    let bytes = reader.take(size, "certificate")?;
+    Ok((size > 0).then(|| bytes.to_vec()))
 }
 
 pub(crate) fn encode_body(transactions: &[Vec<u8>]) -> Vec<u8> {

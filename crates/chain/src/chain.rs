@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::Address;
+use pouw_consensus::share::{Steps, at_genesis, check_move};
 use pouw_consensus::{
-    BlockId, Candidate, Claim, Core, HashClaim, Header, Lane, STATE_KEY, Standing, receipts_root,
-    replaces, tx_root,
+    BlockId, Candidate, Claim, Core, HashClaim, Header, Lane, Pace, STATE_KEY, Standing,
+    receipts_root, replaces, tx_root,
 };
 use pouw_ledger::{Transaction, account, decode_transaction, genesis};
 use pouw_types::Network;
@@ -16,9 +17,12 @@ use redb::StorageBackend;
 use tokio::sync::broadcast;
 
 use crate::block::{Block, Checked, Decoded};
+use crate::epochs;
 use crate::error::{ImportError, OpenError, StoreError};
 use crate::event::{Event, Head};
-use crate::import::{Branch, BranchError, Imported, Known, base_fee_after, check, execute, reorg};
+use crate::import::{
+    Branch, BranchError, Imported, Known, ancestors_needed, base_fee_after, check, execute, reorg,
+};
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::store::{LAYOUT, Reading, Store, Writing, corrupt};
 
@@ -250,10 +254,15 @@ impl Chain {
         let Some((standing, header)) = reading.header(parent)? else {
             return Err(ImportError::UnknownParent(parent));
         };
+        let core = &decoded.block.header.core;
+        let standing = follow(network, &reading, standing, &header, core)?;
+        let needed = ancestors_needed(&decoded.block.header.claim);
+        let ancestors = if needed > 0 { reading.lineage(parent, needed)? } else { Vec::new() };
         let now_ms = self.now_ms();
         let waiting: Known<'_> = &|hash| self.mempool().get(hash);
         let known = (self.mempool().len() > 0).then_some(waiting);
-        let checked = match check(network, (&standing, &header), decoded, now_ms, known) {
+        let checked = match check(network, (&standing, &header), &ancestors, decoded, now_ms, known)
+        {
             Ok(checked) => checked,
             Err(error) => return Err(self.blame(id, error)),
         };
@@ -266,6 +275,7 @@ impl Chain {
     fn blame(&self, id: BlockId, error: ImportError) -> ImportError {
         let lasting =
             matches!(error, ImportError::Transaction { .. } | ImportError::Execution { .. });
+        let lasting = lasting || matches!(error, ImportError::Shares { .. });
         let lasting = lasting || matches!(&error, ImportError::Body(error) if !is_form(error));
         if !lasting {
             return error;
@@ -406,6 +416,27 @@ const fn is_form(error: &pouw_consensus::BodyError) -> bool {
     }
 }
 
+/// The parent's standing as its child sees it. Where the parent ends an epoch and was never
+/// executed, its state's shares are not known: the child's are believed as far as a step goes
+/// (C-18), until the branch is executed (C-19).
+fn follow(
+    network: &Network,
+    reading: &Reading,
+    parent: Standing,
+    header: &Header,
+    child: &Core,
+) -> Result<Standing, ImportError> {
+    let starts = epochs::starts(network, child.height);
+    if !starts || child.shares == parent.shares || reading.is_executed(parent.id)? {
+        return Ok(parent);
+    }
+    check_move(parent.shares, child.shares, starts, Steps::of(network))?;
+    let before = header.core.parent;
+    let (before, _) = reading.header(before)?.ok_or_else(|| corrupt("header", before))?;
+    let moved = before.after_core_moving(&Pace::of(network), &header.core, child.shares);
+    Ok(Standing { id: parent.id, ..moved })
+}
+
 /// Where a block's branch leaves the best chain.
 fn find_branch(reading: &Reading, core: &Core) -> Result<Branch, ImportError> {
     let mut below = Vec::new();
@@ -437,7 +468,8 @@ fn prune(network: &Network, writing: &mut Writing<'_>, height: u64) -> Result<()
     for height in writing.oldest()? + 1..=keep_from {
         writing.prune(height)?;
     }
-    Ok(())
+    // A certificate is kept as long as a reorg could still reach its block.
+    writing.prune_certificates(keep_from)
 }
 
 fn read_head(reading: &Reading, network: &Network) -> Result<Head, StoreError> {
@@ -467,7 +499,7 @@ fn genesis_header(network: &Network, state_root: BlockId) -> Header {
         tx_root: tx_root::<Vec<u8>>(&[]),
         receipts_root: receipts_root::<Vec<u8>>(&[]),
         state_root,
-        shares: pouw_consensus::Shares::HASH_ONLY,
+        shares: at_genesis(network),
         lane: Lane::Hash,
         miner: Address::ZERO,
         gas_used: 0,
@@ -484,7 +516,8 @@ fn write_genesis(store: &Store, network: &Network) -> Result<(), OpenError> {
         let standing = Standing::genesis(network, header.id());
         let id = standing.id;
         writing.put_layout()?;
-        writing.put_block(&standing, &Block { header, transactions: Vec::new() })?;
+        writing
+            .put_block(&standing, &Block { header, certificate: None, transactions: Vec::new() })?;
         writing.put_receipts(id, &crate::block::encode_receipts(&[]))?;
         writing.extend(id, 0, &batch, &[], None)?;
         Ok(())

@@ -1,7 +1,7 @@
 //! What can go wrong, by operation.
 
 use alloy_primitives::B256;
-use pouw_consensus::{BlockId, BodyError, HeaderError};
+use pouw_consensus::{BlockId, BodyError, HeaderError, ShareError, Shares};
 use pouw_ledger::{StateError, TxError};
 
 /// The store failed. A failed write is fatal: the process has to end, and a restart recovers the
@@ -86,6 +86,17 @@ pub enum ImportError {
     /// C-2 to C-8.
     #[error("the header is not valid")]
     Header(#[from] HeaderError),
+    /// C-18: of an epoch's first block on a side branch.
+    #[error("the header's shares cannot follow its parent's")]
+    Move(#[from] ShareError),
+    /// C-19.
+    #[error("the header's shares {found:?} are not {expected:?}, what the epochs before burned")]
+    Shares {
+        /// By the parent's state.
+        expected: Shares,
+        /// In the header.
+        found: Shares,
+    },
     /// C-9 to C-15.
     #[error("the body is not what the header says")]
     Body(#[from] BodyError),

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::{num::NonZeroUsize, thread};
 
 use alloy_primitives::{B256, keccak256};
+use pouw_consensus::reward::matmul_reward;
 use pouw_consensus::{
-    BlockId, Header, Outcome, Pace, STATE_KEY, Standing, check_body, check_body_form, check_header,
-    receipts_root,
+    BlockId, Claim, Core, Evidence, Header, Lane, Outcome, Pace, STATE_KEY, Standing, check_body,
+    check_body_form, check_header_with, receipts_root,
 };
 use pouw_ledger::{
-    BlockEnv, Execution, State, Transaction, TxError, Writes, decode_transaction, next_base_fee,
+    BlockEnv, Execution, State, Transaction, TxError, decode_transaction, next_base_fee,
 };
-use pouw_types::Network;
+use pouw_types::{Amount, Network};
 
 use crate::block::{Block, Checked, Decoded, Executed, encode_receipt, encode_receipts};
+use crate::epochs;
 use crate::error::{ImportError, StoreError};
 use crate::logs::bloom;
 use crate::store::Writing;
@@ -45,10 +47,20 @@ pub(crate) fn base_fee_after(network: &Network, header: &Header) -> u64 {
 /// Finds a transaction whose sender was recovered before, by its hash.
 pub(crate) type Known<'a> = &'a (dyn Fn(&B256) -> Option<Arc<Transaction>> + Sync);
 
-/// First to second rung, given the parent.
+/// How many ancestors a claim is judged by.
+pub(crate) fn ancestors_needed(claim: &Claim) -> usize {
+    match claim {
+        Claim::Matmul(claim) => usize::from(claim.opened.depth),
+        _ => 0,
+    }
+}
+
+/// First to second rung, given the parent and as many ids of ancestors, the parent first, as the
+/// claim needs.
 pub(crate) fn check(
     network: &'static Network,
     parent: (&Standing, &Header),
+    ancestors: &[BlockId],
     decoded: Decoded,
     now_ms: u64,
     known: Option<Known<'_>>,
@@ -56,7 +68,11 @@ pub(crate) fn check(
     let Decoded { block, .. } = decoded;
     let base_fee = base_fee_after(network, parent.1);
     // The proof of work first: what follows costs more.
-    let standing = check_header(network, parent.0, &block.header, now_ms)?;
+    let evidence = match (block.header.core.lane, &block.certificate) {
+        (Lane::Matmul, Some(certificate)) => Evidence::Matmul { ancestors, certificate },
+        _ => Evidence::Header,
+    };
+    let standing = check_header_with(network, parent.0, &block.header, now_ms, evidence)?;
     let core = &block.header.core;
     check_body_form(network, core, block.body_bytes(), block.tx_root(), base_fee)?;
     let transactions = recover(network, &block.transactions, known)?;
@@ -103,20 +119,12 @@ pub(crate) fn recover(
     })
 }
 
-/// A block's outcome, before anything is written.
-pub(crate) struct Run {
-    pub(crate) writes: Writes,
-    pub(crate) receipts: Vec<pouw_ledger::TxReceipt>,
-    pub(crate) gas_used: u64,
-}
-
-/// Executes transactions on a parent's state, C-14 included.
+/// Executes transactions on a parent's state.
 pub(crate) fn run<S: State>(
     state: &S,
     env: BlockEnv,
-    standing: &Standing,
     transactions: &[Arc<Transaction>],
-) -> Result<Run, ImportError> {
+) -> Result<pouw_ledger::Executed, ImportError> {
     let mut execution = Execution::begin(state, env)?;
     for (index, tx) in transactions.iter().enumerate() {
         match execution.apply(tx) {
@@ -125,28 +133,47 @@ pub(crate) fn run<S: State>(
             Err(error) => return Err(ImportError::Execution { index, error }),
         }
     }
-    let done = execution.finish()?;
-    let mut writes = done.writes;
-    writes.insert(STATE_KEY.to_vec(), Some(standing.encode_state()));
-    Ok(Run { writes, receipts: done.receipts, gas_used: done.gas_used })
+    Ok(execution.finish()?)
+}
+
+/// What the rules remember after a block, made a part of its state (C-14, C-19).
+pub(crate) fn remember<S: State>(
+    network: &Network,
+    state: &S,
+    parent: &Standing,
+    core: &Core,
+    done: &mut pouw_ledger::Executed,
+) -> Result<Standing, ImportError> {
+    let shares = epochs::after(network, state, parent, core, done)?;
+    let standing = parent.after_core_moving(&Pace::of(network), core, shares);
+    done.writes.insert(STATE_KEY.to_vec(), Some(standing.encode_state()));
+    Ok(standing)
 }
 
 /// Second to third rung, and everything the block changes, within a step: its parent is the head.
 pub(crate) fn execute(
     network: &'static Network,
     writing: &mut Writing<'_>,
-    checked: Checked,
+    mut checked: Checked,
 ) -> Result<Executed, ImportError> {
     let core = &checked.block.header.core;
+    let (parent, _) = header_of(writing, core.parent)?;
+    if core.shares != parent.shares {
+        // A side branch is taken on its headers' word (C-18); here the exact value is known.
+        return Err(ImportError::Shares { expected: parent.shares, found: core.shares });
+    }
     let env = BlockEnv {
         network,
         height: core.height,
         time_ms: core.time_ms,
         payout: core.miner,
         base_fee: checked.base_fee,
+        subsidy: subsidy(network, core.lane),
     };
-    let parent_height = core.height.saturating_sub(1);
-    let done = run(&writing.state(parent_height), env, &checked.standing, &checked.transactions)?;
+    let state = writing.state(core.height.saturating_sub(1));
+    let mut done = run(&state, env, &checked.transactions)?;
+    let standing = remember(network, &state, &parent, core, &mut done)?;
+    checked.standing = Standing { id: checked.standing.id, ..standing };
     let (state_root, batch) = writing.root_after(core.height, &done.writes)?;
     let encoded: Vec<Vec<u8>> = done.receipts.iter().map(encode_receipt).collect();
     let outcome = Outcome {
@@ -225,7 +252,9 @@ pub(crate) fn reorg(
     let mut parent = header_of(writing, id)?.1;
     for id in &branch.below {
         let (standing, header) = header_of(writing, *id)?;
-        let block = Block { header: header.clone(), transactions: writing.body(*id)? };
+        let certificate = None; // Checked when the block came, and stored since.
+        let transactions = writing.body(*id)?;
+        let block = Block { header: header.clone(), certificate, transactions };
         let fail = |error: ImportError| BranchError { block: Some(*id), error: Box::new(error) };
         let transactions = recover(network, &block.transactions, None).map_err(fail)?;
         let base_fee = base_fee_after(network, &parent);
@@ -243,7 +272,12 @@ fn header_of(writing: &Writing<'_>, id: BlockId) -> Result<(Standing, Header), S
     writing.header(id)?.ok_or_else(|| crate::store::corrupt("header", id))
 }
 
-/// Pace of the network, for standings of blocks that are being made.
-pub(crate) fn pace(network: &Network) -> Pace {
-    Pace::of(network)
+/// What a block mints at once (C-29): the subsidy, of lane 1 a tenth of it.
+pub(crate) fn subsidy(network: &Network, lane: Lane) -> Amount {
+    match lane {
+        Lane::Hash => network.subsidy,
+        Lane::Matmul => Amount::from_atto(matmul_reward(network.subsidy.atto()).at_once),
+        // No network gives lane 2 a share, so that no header of it is accepted.
+        Lane::Credit => Amount::ZERO,
+    }
 }

@@ -23,6 +23,7 @@
 
 mod block;
 mod chain;
+mod epochs;
 mod error;
 mod event;
 mod import;
@@ -40,7 +41,7 @@ pub use event::{Event, Head};
 pub use import::Imported;
 pub use logs::{LogEntry, LogFilter};
 pub use mempool::MempoolLimits;
-pub use miner::{Miner, MinerError, MinerOptions};
+pub use miner::{Effort, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter};
 pub use read::{KnownBlock, Located};
 pub use store::{StateAt, StateProof};
 pub use template::Template;

@@ -1,18 +1,28 @@
-//! Mining lane 0 on a thread of its own, within a share of one processor.
+//! Mining on a thread of its own, within a share of one processor: lane 0, random work of lane 1,
+//! or both.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+mod choice;
+
+use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256};
-use pouw_consensus::{Solver, UnservedParameters};
+use pouw_consensus::{IdleWork, Lane, LinesError, Shape, ShapeError, Solver, UnservedParameters};
 
+pub use self::choice::{Effort, Mine, MinerReport};
+use crate::block::Block;
 use crate::chain::Chain;
 use crate::error::ImportError;
 use crate::template::Template;
 
 /// How long a template is worked on before its time and transactions are renewed.
 const RENEW: Duration = Duration::from_millis(500);
+
+/// Sizes of a random product, rows of A, inner size, columns of B: 2^28 multiplications, some
+/// milliseconds, so that a small share of a processor is kept to.
+const PRODUCT: [u32; 3] = [256, 1_024, 1_024];
 
 /// What a miner may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +34,15 @@ pub struct MinerOptions {
     /// The least time between a block and the next that this miner makes, milliseconds. It keeps
     /// a chain that was asleep from flooding.
     pub min_spacing_ms: u64,
+    /// On which lanes.
+    pub mine: Mine,
 }
 
 impl MinerOptions {
-    /// What a devnet's miner may use: 5 % of a core, one block a second.
+    /// What a devnet's miner may use: 5 % of a core, one block a second, lane 0.
     #[must_use]
     pub const fn gentle(payout: Address) -> Self {
-        Self { payout, duty_percent: 5, min_spacing_ms: 1_000 }
+        Self { payout, duty_percent: 5, min_spacing_ms: 1_000, mine: Mine::Hash }
     }
 }
 
@@ -38,6 +50,7 @@ impl MinerOptions {
 #[derive(Debug)]
 pub struct Miner {
     stop: Arc<Stop>,
+    report: Arc<Mutex<MinerReport>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,6 +75,12 @@ pub enum MinerError {
     /// The network's lane 0 is out of this solver's reach.
     #[error("this network's lane 0 can't be mined here")]
     Parameters(#[from] UnservedParameters),
+    /// The size of random products, which is a constant of this program.
+    #[error("lane 1 can't be mined here")]
+    Product(#[from] ShapeError),
+    /// The same.
+    #[error("lane 1 can't be mined here")]
+    Lines(#[from] LinesError),
     /// No thread.
     #[error("the miner's thread can't start")]
     Thread(#[from] std::io::Error),
@@ -76,10 +95,37 @@ impl Miner {
         let lane = chain.network().lane_zero;
         let solver = Solver::new(lane.n, lane.k)?;
         let stop = Arc::new(Stop::default());
-        let work = Work { chain, options, solver, stop: Arc::clone(&stop), nonce: U256::ZERO };
+        let report = Arc::new(Mutex::new(MinerReport::default()));
+        // Where this miner starts differs from run to run, so that two of them share no work.
+        let now_ms = chain.now_ms();
+        let idle = match options.mine {
+            Mine::Hash => None,
+            Mine::Matmul | Mine::Both | Mine::Auto => Some(idle_work(options.payout, now_ms)?),
+        };
+        let work = Work {
+            chain,
+            options,
+            solver,
+            idle,
+            stop: Arc::clone(&stop),
+            report: Arc::clone(&report),
+            nonce: U256::from(now_ms) << 64,
+        };
         let thread = std::thread::Builder::new().name("miner".to_owned());
         let thread = thread.spawn(move || work.run())?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, report, thread: Some(thread) })
+    }
+
+    /// What it has done since it started.
+    #[must_use]
+    pub fn report(&self) -> MinerReport {
+        self.reporter().read()
+    }
+
+    /// Reads [`Miner::report`] without holding the miner.
+    #[must_use]
+    pub fn reporter(&self) -> MinerReporter {
+        MinerReporter(Arc::clone(&self.report))
     }
 
     /// Stops mining and waits until it has.
@@ -98,6 +144,32 @@ impl Miner {
     }
 }
 
+/// Reads what a miner has done.
+#[derive(Clone, Debug)]
+pub struct MinerReporter(Arc<Mutex<MinerReport>>);
+
+impl MinerReporter {
+    /// Since it started.
+    #[must_use]
+    pub fn read(&self) -> MinerReport {
+        *locked(&self.0)
+    }
+}
+
+fn locked(report: &Mutex<MinerReport>) -> MutexGuard<'_, MinerReport> {
+    report.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Random products on one thread.
+fn idle_work(payout: Address, now_ms: u64) -> Result<IdleWork, MinerError> {
+    let [m, k, n] = PRODUCT;
+    let mut seed = blake3::Hasher::new_derive_key("pouw miner seed v1");
+    seed.update(payout.as_slice()).update(&now_ms.to_le_bytes());
+    seed.update(&std::process::id().to_le_bytes());
+    let seed = *seed.finalize().as_bytes();
+    Ok(IdleWork::new(Shape::new(m, k, n)?, seed, NonZero::<usize>::MIN)?)
+}
+
 impl Drop for Miner {
     fn drop(&mut self) {
         self.halt();
@@ -108,14 +180,14 @@ struct Work {
     chain: Chain,
     options: MinerOptions,
     solver: Solver,
+    idle: Option<IdleWork>,
     stop: Arc<Stop>,
+    report: Arc<Mutex<MinerReport>>,
     nonce: U256,
 }
 
 impl Work {
     fn run(mut self) {
-        // Where this miner starts differs from run to run, so that two of them share no work.
-        self.nonce = U256::from(self.chain.now_ms()) << 64;
         while !self.stop.wait(Duration::ZERO) {
             match self.round() {
                 Ok(true) => break,
@@ -144,7 +216,8 @@ impl Work {
             return Ok(self.stop.wait(Duration::from_millis(early_ms.min(1_000))));
         }
         let started = Instant::now();
-        let template = self.chain.template(self.options.payout)?;
+        let lane = self.choose();
+        let template = self.chain.template_of(lane, self.options.payout)?;
         // A full block takes long to put together; mining must not stop for all of that.
         if self.rest(started.elapsed().min(RENEW / 20)) {
             return Ok(true);
@@ -155,11 +228,12 @@ impl Work {
     fn solve(&mut self, template: &Template, started: Instant) -> Result<bool, ImportError> {
         while started.elapsed() < RENEW && self.chain.head().id == template.parent() {
             let began = Instant::now();
-            self.nonce = self.nonce.wrapping_add(U256::from(1));
-            let found = template.try_nonce(&self.solver, B256::from(self.nonce));
+            let (tried, found) = self.attempt(template);
             let worked = began.elapsed();
+            locked(&self.report).tried(template.core.lane, tried, worked);
             if let Some(block) = found {
                 self.chain.import_block(block)?;
+                locked(&self.report).won(template.core.lane);
                 return Ok(self.rest(worked));
             }
             if self.rest(worked) {
@@ -167,6 +241,32 @@ impl Work {
             }
         }
         Ok(false)
+    }
+
+    fn choose(&self) -> Lane {
+        let standing = &self.chain.head().standing;
+        if self.idle.is_none() || standing.shares.matmul == 0 {
+            return Lane::Hash;
+        }
+        let report = *locked(&self.report);
+        self.options.mine.lane(self.chain.network(), standing, &report)
+    }
+
+    /// One try on the template's lane: its tickets or multiplications, and a block if it won.
+    fn attempt(&mut self, template: &Template) -> (u128, Option<Block>) {
+        match (template.core.lane, &mut self.idle) {
+            (Lane::Matmul, Some(idle)) => {
+                let found = template.try_product(idle);
+                let found = found.inspect_err(|error| tracing::warn!(%error, "lane 1 has no work"));
+                (idle.macs(), found.unwrap_or_default())
+            }
+            _ => {
+                self.nonce = self.nonce.wrapping_add(U256::from(1));
+                let nonce = B256::from(self.nonce);
+                let (tickets, found) = template.try_nonce_counted(&self.solver, nonce);
+                (u128::try_from(tickets).unwrap_or_default(), found)
+            }
+        }
     }
 
     /// Rests for as long as the duty asks after this much work; whether to stop.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bloom, keccak256};
-use pouw_consensus::{BlockId, Header, Standing};
+use pouw_consensus::{BlockId, Header, Lane, MAX_DEPTH, Standing};
 use pouw_ledger::{Account, Transaction, TxReceipt, account, decode_transaction};
 
 use crate::block::Block;
@@ -224,21 +224,32 @@ impl Chain {
         Ok(mempool.pending_nonce(address, account(&state, address)?.nonce))
     }
 
-    /// The next block on the head, with the mempool's best transactions.
+    /// The next block on the head, to be won by lane 0, with the mempool's best transactions.
     ///
     /// # Errors
     /// [`ImportError`] where the store failed.
     pub fn template(&self, payout: Address) -> Result<Template, ImportError> {
+        self.template_of(Lane::Hash, payout)
+    }
+
+    /// The next block on the head, to be won by this lane.
+    ///
+    /// # Errors
+    /// [`ImportError`] where the store failed.
+    pub fn template_of(&self, lane: Lane, payout: Address) -> Result<Template, ImportError> {
         loop {
             let head = self.head();
-            let state = self.reading()?.state(head.height())?;
+            let reading = self.reading()?;
+            let state = reading.state(head.height())?;
             if self.head().id != head.id {
                 continue;
             }
             let time_ms = self.now_ms().max(head.time_ms().saturating_add(1));
             let source = Source::Pool(self.mempool().ordered(head.next_base_fee));
-            let parent = Parent { standing: &head.standing, header: &head.header, state: &state };
-            return Template::build(self.inner.network, &parent, payout, time_ms, source);
+            let (standing, header) = (&head.standing, &head.header);
+            let lineage = lineage(&reading, lane, head.id)?;
+            let parent = Parent { standing, header, state: &state, lineage };
+            return Template::build(self.inner.network, parent, lane, payout, time_ms, source);
         }
     }
 
@@ -254,6 +265,21 @@ impl Chain {
         time_ms: u64,
         raw: &[Vec<u8>],
     ) -> Result<Template, ImportError> {
+        self.template_on_of(Lane::Hash, height, payout, time_ms, raw)
+    }
+
+    /// [`Chain::template_on`], to be won by this lane.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn template_on_of(
+        &self,
+        lane: Lane,
+        height: u64,
+        payout: Address,
+        time_ms: u64,
+        raw: &[Vec<u8>],
+    ) -> Result<Template, ImportError> {
         let reading = self.reading()?;
         let oldest = reading.oldest()?;
         let id = reading.at_height(height)?.filter(|_| height >= oldest);
@@ -261,9 +287,18 @@ impl Chain {
         let (standing, header) = reading.header(id)?.ok_or_else(|| corrupt("header", id))?;
         let state = reading.state(height)?;
         let transactions = recover(self.inner.network, raw, None)?;
-        let parent = Parent { standing: &standing, header: &header, state: &state };
+        let lineage = lineage(&reading, lane, id)?;
+        let parent = Parent { standing: &standing, header: &header, state: &state, lineage };
         let source = Source::Listed(transactions);
-        Template::build(self.inner.network, &parent, payout, time_ms, source)
+        Template::build(self.inner.network, parent, lane, payout, time_ms, source)
+    }
+}
+
+/// Ids that may be an anchor of a block on this one.
+fn lineage(reading: &Reading, lane: Lane, id: BlockId) -> Result<Vec<BlockId>, StoreError> {
+    match lane {
+        Lane::Matmul => reading.lineage(id, usize::from(MAX_DEPTH)),
+        Lane::Hash | Lane::Credit => Ok(Vec::new()),
     }
 }
 

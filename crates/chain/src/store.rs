@@ -5,6 +5,7 @@
 //! | `meta` | name | layout, head, oldest kept state |
 //! | `headers` | block | standing after it, then the header |
 //! | `bodies` | block | its transactions |
+//! | `certificates` | height, block | what opens a lane-1 header, within the horizon |
 //! | `receipts` | block | receipts, once it was executed |
 //! | `invalid` | block | nothing: its body broke a rule |
 //! | `best` | height | block of the best chain |
@@ -35,7 +36,7 @@ use redb::{Database, ReadableDatabase, StorageBackend};
 use crate::error::StoreError;
 
 /// Layout of the tables above.
-pub(crate) const LAYOUT: u64 = 2;
+pub(crate) const LAYOUT: u64 = 3;
 
 /// Bytes of the database that are kept in memory.
 const CACHE_BYTES: usize = 48 * 1024 * 1024;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
 use pouw_consensus::{
-    BlockId, Claim, Core, Header, Lane, MAX_BODY_BYTES, Puzzle, STATE_KEY, Solver, Standing,
-    receipts_root, tx_root,
+    BlockId, Claim, Core, Header, IdleWork, Lane, MAX_BODY_BYTES, MatmulClaimError, Puzzle, Solver,
+    Standing, WonTicket, receipts_root, tx_root,
 };
 use pouw_ledger::{BlockEnv, Execution, Transaction, TxError};
 use pouw_types::Network;
 
 use crate::block::{Block, encode_receipt};
 use crate::error::ImportError;
-use crate::import::{base_fee_after, pace};
+use crate::import::{base_fee_after, remember, subsidy};
 use crate::mempool::Ordered;
 use crate::store::StateAt;
 
@@ -24,8 +24,10 @@ const LEAST_GAS: u64 = 21_000;
 pub struct Template {
     /// What the proof has to stand for.
     pub core: Core,
-    /// `D_0`.
+    /// D of the core's lane.
     pub difficulty: u128,
+    /// Ids of the block's ancestors that may be its anchor, the parent first; only lane 1 needs them.
+    pub ancestors: Vec<BlockId>,
     transactions: Vec<Arc<Transaction>>,
     puzzle: Puzzle,
 }
@@ -42,6 +44,8 @@ pub(crate) struct Parent<'a> {
     pub(crate) standing: &'a Standing,
     pub(crate) header: &'a Header,
     pub(crate) state: &'a StateAt,
+    /// Its own id first.
+    pub(crate) lineage: Vec<BlockId>,
 }
 
 impl Template {
@@ -57,16 +61,39 @@ impl Template {
         self.transactions.len()
     }
 
-    /// Tries one nonce; a block if it wins. Every solution is checked by the verifier.
+    /// Tries one nonce of lane 0; a block if it wins. Every solution is checked by the verifier.
     #[must_use]
     pub fn try_nonce(&self, solver: &Solver, nonce: B256) -> Option<Block> {
+        self.try_nonce_counted(solver, nonce).1
+    }
+
+    /// [`Template::try_nonce`] with the number of tickets that the nonce gave.
+    #[must_use]
+    pub fn try_nonce_counted(&self, solver: &Solver, nonce: B256) -> (usize, Option<Block>) {
         let claims = solver.solve(&self.puzzle, nonce);
-        let claim =
-            claims.into_iter().find(|claim| self.puzzle.check(claim, self.difficulty).is_ok())?;
-        Some(Block {
-            header: Header { core: self.core.clone(), claim: Claim::Hash(claim) },
+        let tickets = claims.len();
+        let won = |claim: &_| self.puzzle.check(claim, self.difficulty).is_ok();
+        let claim = claims.into_iter().find(won);
+        (tickets, claim.map(|claim| self.won(Claim::Hash(claim), None)))
+    }
+
+    /// Tries one product of lane 1; a block if a ticket wins.
+    ///
+    /// # Errors
+    /// [`MatmulClaimError`] where lane 1 cannot have this difficulty: it has no share.
+    pub fn try_product(&self, work: &mut IdleWork) -> Result<Option<Block>, MatmulClaimError> {
+        let won = work.attempt(self.core.hash(), &self.ancestors, self.difficulty)?;
+        Ok(won.map(|WonTicket { claim, certificate }| {
+            self.won(Claim::Matmul(claim), Some(certificate))
+        }))
+    }
+
+    fn won(&self, claim: Claim, certificate: Option<Vec<u8>>) -> Block {
+        Block {
+            header: Header { core: self.core.clone(), claim },
+            certificate,
             transactions: self.transactions.iter().map(|tx| tx.raw()).collect(),
-        })
+        }
     }
 
     /// Tries nonces from 0 on; none where `tries` of them don't win.
@@ -83,17 +110,19 @@ impl Template {
 
     pub(crate) fn build(
         network: &'static Network,
-        parent: &Parent<'_>,
+        parent: Parent<'_>,
+        lane: Lane,
         payout: Address,
         time_ms: u64,
         source: Source,
     ) -> Result<Self, ImportError> {
         let height = parent.standing.height + 1;
         let base_fee = base_fee_after(network, parent.header);
-        let env = BlockEnv { network, height, time_ms, payout, base_fee };
+        let subsidy = subsidy(network, lane);
+        let env = BlockEnv { network, height, time_ms, payout, base_fee, subsidy };
         let mut execution = Execution::begin(parent.state, env)?;
         let transactions = fill(network, &mut execution, source)?;
-        let done = execution.finish()?;
+        let mut done = execution.finish()?;
         let raw: Vec<Vec<u8>> = transactions.iter().map(|tx| tx.raw()).collect();
         let receipts: Vec<Vec<u8>> = done.receipts.iter().map(encode_receipt).collect();
         let mut core = Core {
@@ -104,18 +133,16 @@ impl Template {
             receipts_root: receipts_root(&receipts),
             state_root: B256::ZERO,
             shares: parent.standing.shares,
-            lane: Lane::Hash,
+            lane,
             miner: payout,
             gas_used: done.gas_used,
             base_fee,
         };
-        let mut writes = done.writes;
-        let standing = parent.standing.after_core(&pace(network), &core);
-        writes.insert(STATE_KEY.to_vec(), Some(standing.encode_state()));
-        core.state_root = parent.state.root_with(&writes)?;
+        remember(network, parent.state, parent.standing, &core, &mut done)?;
+        core.state_root = parent.state.root_with(&done.writes)?;
         let puzzle = Puzzle::new(network.chain_id, network.lane_zero, core.hash());
-        let difficulty = parent.standing.difficulty.of(Lane::Hash);
-        Ok(Self { core, difficulty, transactions, puzzle })
+        let difficulty = parent.standing.difficulty.of(lane);
+        Ok(Self { core, difficulty, ancestors: parent.lineage, transactions, puzzle })
     }
 }
 

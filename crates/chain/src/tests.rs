@@ -2,6 +2,7 @@
 
 mod fixture;
 mod imports;
+mod lanes;
 mod pool;
 mod reorgs;
 mod states;

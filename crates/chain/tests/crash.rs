@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the functions beside a test panic for it")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use alloy_primitives::{Address, B256, TxKind, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner, coins_bip39::English};
 use pouw_chain::{Chain, Clock, Options};
-use pouw_consensus::Solver;
+use pouw_consensus::{IdleWork, Lane, Shape, Solver};
 use pouw_types::Network;
 
 const FOLDER: &str = "POUW_CRASH_TEST_FOLDER";
@@ -59,6 +60,8 @@ fn child(folder: &Path) {
         .phrase("test test test test test test test test test test test junk")
         .build()
         .unwrap();
+    let shape = Shape::new(16, 1_024, 16).unwrap();
+    let mut work = IdleWork::new(shape, [1; 32], NonZero::<usize>::MIN).unwrap();
     // Not `println!`: the test harness would hold it back.
     let mut out = std::io::stderr().lock();
     writeln!(out, "ready").unwrap();
@@ -69,8 +72,16 @@ fn child(folder: &Path) {
         for nonce in nonce..nonce + 3 {
             chain.submit(&transfer(&from, nonce)).unwrap();
         }
-        let template = chain.template(Address::repeat_byte(7)).unwrap();
-        let block = template.seal(&solver, 1_000_000).unwrap();
+        let payout = Address::repeat_byte(7);
+        // Every third block is a product's, once lane 1 is as easy as can be.
+        let height = head.height() + 1;
+        let block = if height >= 9 && height.is_multiple_of(3) {
+            let template = chain.template_of(Lane::Matmul, payout).unwrap();
+            let mut tries = (0..100_000).map(|_| template.try_product(&mut work).unwrap());
+            tries.find_map(|won| won).unwrap()
+        } else {
+            chain.template(payout).unwrap().seal(&solver, 1_000_000).unwrap()
+        };
         let id = block.id();
         chain.import_block(block).unwrap();
         writeln!(out, "{} {id}", head.height() + 1).unwrap();
@@ -123,7 +134,7 @@ fn a_killed_node_loses_no_committed_block() {
     }
     let folder = tempfile::tempdir().unwrap();
     let mut dice = 0x9e37_79b9_7f4a_7c15u64;
-    let mut last = 0;
+    let (mut last, mut products) = (0, 0);
     for kill in 0..KILLS {
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let commits = 1 + usize::try_from((dice >> 60) % 4).unwrap();
@@ -134,6 +145,10 @@ fn a_killed_node_loses_no_committed_block() {
         let head = chain.head();
         for (height, id) in &committed {
             assert_eq!(chain.id_at(*height).unwrap(), Some(*id), "kill {kill}, height {height}");
+            let block = chain.block_at(*height).unwrap().unwrap().block;
+            let product = block.header.core.lane == Lane::Matmul;
+            assert_eq!(block.certificate.is_some(), product, "kill {kill}, height {height}");
+            products += u32::from(product);
         }
         let (height, _) = *committed.last().unwrap();
         assert!(head.height() >= height && height > last, "kill {kill} goes on");
@@ -147,4 +162,5 @@ fn a_killed_node_loses_no_committed_block() {
         let from = chain.account(Network::devnet().genesis[0].address, head.height()).unwrap();
         assert_eq!(from.nonce, 3 * head.height(), "kill {kill}: three transfers a block");
     }
+    assert!(products > 0, "blocks of lane 1 were committed too");
 }

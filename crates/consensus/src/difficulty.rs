@@ -240,6 +240,10 @@ impl Difficulty {
             let bounded = x.clamp(floor, CEILING);
             if bounded != x {
                 state.level = bounded.saturating_sub(common);
+                // A quiet lane that is as easy as can be did not sink: it must not rise by what it
+                // did not sink once it is heard again.
+                let lifted = bounded.saturating_sub(x).max(0);
+                state.drop = state.drop.saturating_sub(lifted).max(0);
             }
             state.difficulty = u128::try_from(exp2(bounded)).unwrap_or(u128::MAX);
         }

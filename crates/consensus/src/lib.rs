@@ -2,13 +2,13 @@
 //!
 //! Pure: time and randomness are arguments, and nothing here reads a file or a clock. What a body
 //! does to the state is the ledger's; this room compares the outcome with the header. Lane 0
-//! (Equihash) is open on every network; the claims of lanes 1 (matmul) and 2 (credit) have their rules here
-//! and no share yet.
+//! (Equihash) is open on every network, lane 1 (matmul) where it has a share; lane 2 (credit) has its
+//! rules here and no share on any network yet.
 //!
 //! # Entry points
 //! [`Header`] and its bytes, [`check_header`] and [`check_body`] for the rules (C-1 … C-30,
 //! `docs/spec/chain.md`), [`Standing`] for what a block is checked against, [`Solver`] to mine
-//! lane 0, [`replaces`] for fork choice, [`share`], [`reward`] and [`beacon`] for what an epoch or
+//! lane 0, [`IdleWork`] to mine lane 1 without a task, [`replaces`] for fork choice, [`share`], [`reward`] and [`beacon`] for what an epoch or
 //! period changes.
 //!
 //! # Invariants
@@ -27,6 +27,7 @@ mod codec;
 mod difficulty;
 pub mod fixed;
 mod header;
+mod idle;
 mod lane;
 mod lane_one;
 mod lane_two;
@@ -43,16 +44,19 @@ pub use choice::{Candidate, replaces};
 pub use codec::{DecodeError, Reader};
 pub use difficulty::{Difficulty, LaneState, Pace};
 pub use header::{BlockId, Core, HEADER_VERSION, Header, MAX_HEADER_BYTES, Shares};
+pub use idle::{IdleWork, WonTicket};
 pub use lane::{Claim, Lane};
 pub use lane_one::{MatmulClaim, MatmulClaimError};
 pub use lane_two::{
     CreditClaim, CreditClaimError, CreditRecord, CreditSums, slot_input, slot_of, wins,
 };
 pub use lane_zero::{HashClaim, HashClaimError, MAX_SOLUTION_BYTES, Puzzle, target};
+pub use pouw_matmul::{LinesError, MAX_CERTIFICATE_BYTES, MAX_DEPTH, Shape, ShapeError};
 pub use rules::{
     BodyError, Evidence, HeaderError, MAX_BODY_BYTES, Outcome, check_body, check_body_form,
     check_header, check_header_with, receipts_root, tx_root,
 };
+pub use share::ShareError;
 pub use solver::{Solver, UnservedParameters};
 pub use standing::{STATE_KEY, Standing};
 

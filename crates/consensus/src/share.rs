@@ -129,6 +129,23 @@ pub fn targets(sums: &[EpochSums], epoch_subsidy: u128) -> Shares {
     Shares { matmul: part(matmul), credit: part(other).min(cap) }
 }
 
+/// [`targets`] within what a network allows: lane 1 has at least its floor, lane 2 at most its cap.
+#[must_use]
+pub fn targets_of(network: &Network, sums: &[EpochSums]) -> Shares {
+    let subsidy = network.subsidy.atto().saturating_mul(network.epoch_blocks.into());
+    let free = targets(sums, subsidy);
+    Shares {
+        matmul: free.matmul.max(network.lanes.matmul_floor),
+        credit: free.credit.min(network.lanes.credit_cap),
+    }
+}
+
+/// The shares of the first blocks.
+#[must_use]
+pub const fn at_genesis(network: &Network) -> Shares {
+    Shares { matmul: network.lanes.matmul_floor, credit: 0 }
+}
+
 /// The shares of an epoch, from the epoch before and the [`targets`] (C-19).
 #[must_use]
 pub fn moved(before: Shares, target: Shares, steps: Steps) -> Shares {

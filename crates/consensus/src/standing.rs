@@ -8,7 +8,7 @@ use crate::difficulty::{Difficulty, Pace};
 use crate::fixed::exp2;
 use crate::header::{BlockId, Core, Header, Shares};
 use crate::lane::Lane;
-use crate::weight;
+use crate::{share, weight};
 
 /// Key under which [`Standing::encode_state`] is part of the state, so that the state root covers
 /// it (C-14). No key of the ledger begins with 0xff.
@@ -37,7 +37,7 @@ impl Standing {
     /// After the genesis block.
     #[must_use]
     pub fn genesis(network: &Network, id: BlockId) -> Self {
-        let shares = Shares::HASH_ONLY;
+        let shares = share::at_genesis(network);
         Self {
             id,
             height: 0,

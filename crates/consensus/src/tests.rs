@@ -14,8 +14,12 @@ mod matmul;
 mod rewards;
 mod shares;
 
+/// A chain that is all of lane 0.
 fn genesis() -> Standing {
-    Standing::genesis(Network::devnet(), B256::repeat_byte(9))
+    let network = Network::devnet();
+    let shares = Shares::HASH_ONLY;
+    let difficulty = crate::Difficulty::genesis(&crate::Pace::of(network), shares);
+    Standing { shares, difficulty, ..Standing::genesis(network, B256::repeat_byte(9)) }
 }
 
 fn core(parent: &Standing) -> Core {

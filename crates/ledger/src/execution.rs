@@ -27,6 +27,8 @@ pub struct BlockEnv {
     pub payout: Address,
     /// What is burned, atto-FLUX a gas.
     pub base_fee: u64,
+    /// What the block mints at once; how it was won decides that.
+    pub subsidy: Amount,
 }
 
 impl BlockEnv {
@@ -132,6 +134,8 @@ pub struct Executed {
     pub burned: Amount,
     /// The part of it that settled rentals burned.
     pub rental_burned: Amount,
+    /// The part of that by rentals whose receipts earn vesting; the rest earns credit.
+    pub vesting_burned: Amount,
 }
 
 /// A block being applied.
@@ -142,6 +146,7 @@ pub struct Execution<'a, S: ?Sized> {
     receipts: Vec<TxReceipt>,
     gas_used: u64,
     burned_before: Amount,
+    vesting_burned_before: Amount,
     base_burned: Amount,
 }
 
@@ -153,6 +158,7 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
     pub fn begin(state: &'a S, env: BlockEnv) -> Result<Self, StateError> {
         let mut book = Book::open(state)?;
         let burned_before = book.totals().burned;
+        let vesting_burned_before = book.totals().vesting_burned;
         if let Some(height) = env.height.checked_sub(env.network.maturity_blocks) {
             let key = key::subsidy(height);
             if let Some(Subsidy { payout, amount }) = book.get(&key)? {
@@ -161,8 +167,15 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
                 book.delete(key)?;
             }
         }
-        let receipts = Vec::new();
-        Ok(Self { book, env, receipts, gas_used: 0, burned_before, base_burned: Amount::ZERO })
+        Ok(Self {
+            book,
+            env,
+            receipts: Vec::new(),
+            gas_used: 0,
+            burned_before,
+            vesting_burned_before,
+            base_burned: Amount::ZERO,
+        })
     }
 
     /// The block that is applied.
@@ -217,7 +230,7 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
     /// # Errors
     /// [`StateError`] where the store failed.
     pub fn finish(mut self) -> Result<Executed, StateError> {
-        let subsidy = self.env.network.subsidy;
+        let subsidy = self.env.subsidy;
         if !subsidy.is_zero() {
             let record = Subsidy { payout: self.env.payout, amount: subsidy };
             self.book.put(key::subsidy(self.env.height), &record)?;
@@ -229,8 +242,10 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
             return Err(StateError::Unbalanced("I-1: what is held is not what was made"));
         }
         let burned = self.book.totals().burned.saturating_sub(self.burned_before);
+        let vesting = self.book.totals().vesting_burned;
         Ok(Executed {
             burned,
+            vesting_burned: vesting.saturating_sub(self.vesting_burned_before),
             rental_burned: burned.saturating_sub(self.base_burned),
             writes: self.book.into_writes(),
             receipts: self.receipts,

@@ -57,6 +57,8 @@ pub(crate) struct Totals {
     pub(crate) pool: Amount,
     /// What all accounts hold together.
     pub(crate) balances: Amount,
+    /// Part of `burned`: by receipts of rentals that chose vesting.
+    pub(crate) vesting_burned: Amount,
 }
 
 impl Totals {
@@ -79,7 +81,8 @@ fields!(Totals {
     bonds,
     stakes,
     pool,
-    balances
+    balances,
+    vesting_burned
 });
 impl Record for Totals {
     const WHAT: &'static str = "network totals";

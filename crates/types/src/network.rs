@@ -62,6 +62,11 @@ pub struct LaneZero {
 /// Parameters of the matmul and the credit lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UsefulLanes {
+    /// What lane 1 keeps of the blocks without any demand, 1/65,536; it starts with it. Where it is
+    /// 0, lane 1 opens with the first share that burned fees give it.
+    pub matmul_floor: u16,
+    /// The most that lane 2 may have, 1/65,536. It is 0 as long as no chain runs lane 2.
+    pub credit_cap: u16,
     /// Whole part of log2 of the level at which lane 1 opens, multiplications.
     pub matmul_level: u32,
     /// Whole part of log2 of the level at which lane 2 opens, atto-FLUX of credit.
@@ -133,7 +138,14 @@ const MAINNET: Network = Network {
     lane_zero: LaneZero { n: 144, k: 5, genesis_level: 16 },
     // A level that is too high costs the lane days until its first block, one that is too low a
     // burst of eight blocks for each bit. At a share of 1 %: 200 TMAC/s, and 1,000 FLUX of credit.
-    lanes: UsefulLanes { matmul_level: 60, credit_level: 82, share_rise: 655, share_fall: 1_966 },
+    lanes: UsefulLanes {
+        matmul_floor: 0,
+        credit_cap: 0,
+        matmul_level: 60,
+        credit_level: 82,
+        share_rise: 655,
+        share_fall: 1_966,
+    },
     subsidy: Amount::from_flux(40),
     maturity_blocks: 100,
     genesis: &[],
@@ -168,10 +180,13 @@ const DEVNET: Network = Network {
     lane_zero: LaneZero { n: 48, k: 5, genesis_level: 4 },
     // A fifth of the blocks each two minutes, so that a demonstration sees the share move.
     lanes: UsefulLanes {
-        matmul_level: 36,
+        // One block in five is a matrix product's from the first on: both lanes are there to see.
+        matmul_floor: 13_107,
+        matmul_level: 32,
         credit_level: 60,
         share_rise: 13_107,
         share_fall: 13_107,
+        ..MAINNET.lanes
     },
     maturity_blocks: 10,
     genesis: &DEVNET_ACCOUNTS,

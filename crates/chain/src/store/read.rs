@@ -6,8 +6,8 @@ use pouw_ledger::{State, StateError, TxReceipt, Writes};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError};
 
 use super::tables::{
-    BEST, BLOOMS, BODIES, FORMAT, HEAD, HEADERS, INVALID, META, NODES, OLDEST, PLACES, RECEIPTS,
-    VALUES,
+    BEST, BLOOMS, BODIES, CERTIFICATES, FORMAT, HEAD, HEADERS, INVALID, META, NODES, OLDEST,
+    PLACES, RECEIPTS, VALUES,
 };
 use super::tree::{Nodes, StateProof, key_hash, prove, root_after, value_at};
 use super::{block_id, corrupt};
@@ -75,7 +75,28 @@ impl Reading {
         let bodies = self.transaction.open_table(BODIES)?;
         let row = bodies.get(&id.0)?.ok_or_else(|| corrupt("body", id))?;
         let transactions = decode_body(row.value()).map_err(|_| corrupt("body", id))?;
-        Ok(Some((standing, Block { header, transactions })))
+        let certificate = self.certificate(header.core.height, id)?;
+        Ok(Some((standing, Block { header, certificate, transactions })))
+    }
+
+    /// What opens a lane-1 header; none for other lanes, and none once it was pruned.
+    fn certificate(&self, height: u64, id: BlockId) -> Result<Option<Vec<u8>>, StoreError> {
+        let table = self.transaction.open_table(CERTIFICATES)?;
+        Ok(table.get((height, &id.0))?.map(|row| row.value().to_vec()))
+    }
+
+    /// The ids of a block and its ancestors, at most `count`, the block first.
+    pub(crate) fn lineage(&self, id: BlockId, count: usize) -> Result<Vec<BlockId>, StoreError> {
+        let mut ids = vec![id];
+        while ids.len() < count {
+            let Some(last) = ids.last() else { break };
+            let (_, header) = self.header(*last)?.ok_or_else(|| corrupt("header", last))?;
+            if header.core.height == 0 {
+                break;
+            }
+            ids.push(header.core.parent);
+        }
+        Ok(ids)
     }
 
     pub(crate) fn receipts(&self, id: BlockId) -> Result<Option<Vec<TxReceipt>>, StoreError> {
@@ -88,6 +109,11 @@ impl Reading {
 
     pub(crate) fn is_invalid(&self, id: BlockId) -> Result<bool, StoreError> {
         Ok(self.transaction.open_table(INVALID)?.get(&id.0)?.is_some())
+    }
+
+    /// Whether a block was ever executed, so that what its row remembers is exact.
+    pub(crate) fn is_executed(&self, id: BlockId) -> Result<bool, StoreError> {
+        Ok(self.transaction.open_table(RECEIPTS)?.get(&id.0)?.is_some())
     }
 
     pub(crate) fn at_height(&self, height: u64) -> Result<Option<BlockId>, StoreError> {

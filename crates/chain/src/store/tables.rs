@@ -8,6 +8,9 @@ type Id = &'static [u8; 32];
 pub(crate) const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 pub(crate) const HEADERS: TableDefinition<'_, Id, Bytes> = TableDefinition::new("headers");
 pub(crate) const BODIES: TableDefinition<'_, Id, Bytes> = TableDefinition::new("bodies");
+/// By height first: pruning is one range, whatever the branch.
+pub(crate) const CERTIFICATES: TableDefinition<'_, (u64, Id), Bytes> =
+    TableDefinition::new("certificates");
 pub(crate) const RECEIPTS: TableDefinition<'_, Id, Bytes> = TableDefinition::new("receipts");
 pub(crate) const INVALID: TableDefinition<'_, Id, ()> = TableDefinition::new("invalid");
 pub(crate) const BEST: TableDefinition<'_, u64, Id> = TableDefinition::new("best");

@@ -9,8 +9,8 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::read::{decode_header_row, encode_header_row};
 use super::tables::{
-    BEST, BLOOMS, BODIES, FORMAT, HEAD, HEADERS, INVALID, JOURNAL, META, NODES, OLDEST, PLACES,
-    RECEIPTS, VALUES,
+    BEST, BLOOMS, BODIES, CERTIFICATES, FORMAT, HEAD, HEADERS, INVALID, JOURNAL, META, NODES,
+    OLDEST, PLACES, RECEIPTS, VALUES,
 };
 use super::tree::{
     Nodes, encode_value, key_hash, node_row, root_after, tree_error, value_at, value_row,
@@ -26,6 +26,7 @@ pub(crate) struct Writing<'t> {
     meta: Table<'t, &'static str, &'static [u8]>,
     headers: Rows<'t>,
     bodies: Rows<'t>,
+    certificates: Table<'t, (u64, &'static [u8; 32]), &'static [u8]>,
     receipts: Rows<'t>,
     invalid: Table<'t, &'static [u8; 32], ()>,
     best: Table<'t, u64, &'static [u8; 32]>,
@@ -50,6 +51,7 @@ impl<'t> Writing<'t> {
             meta: transaction.open_table(META)?,
             headers: transaction.open_table(HEADERS)?,
             bodies: transaction.open_table(BODIES)?,
+            certificates: transaction.open_table(CERTIFICATES)?,
             receipts: transaction.open_table(RECEIPTS)?,
             invalid: transaction.open_table(INVALID)?,
             best: transaction.open_table(BEST)?,
@@ -80,9 +82,31 @@ impl<'t> Writing<'t> {
         standing: &Standing,
         block: &Block,
     ) -> Result<(), StoreError> {
-        let row = encode_header_row(standing, &block.header);
+        let id = &standing.id.0;
+        self.put_header(standing, &block.header)?;
+        self.bodies.insert(id, encode_body(&block.transactions).as_slice())?;
+        if let Some(certificate) = &block.certificate {
+            self.certificates.insert((standing.height, id), certificate.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a header with what the rules remember after it.
+    pub(crate) fn put_header(
+        &mut self,
+        standing: &Standing,
+        header: &Header,
+    ) -> Result<(), StoreError> {
+        let row = encode_header_row(standing, header);
         self.headers.insert(&standing.id.0, row.as_slice())?;
-        self.bodies.insert(&standing.id.0, encode_body(&block.transactions).as_slice())?;
+        Ok(())
+    }
+
+    /// Drops the certificates of blocks below a height, on all branches.
+    pub(crate) fn prune_certificates(&mut self, below: u64) -> Result<(), StoreError> {
+        for row in self.certificates.extract_from_if(..(below, &[0; 32]), |_, _| true)? {
+            row?;
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What every test of a chain needs.
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,8 +9,8 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Signature, TxKind, U256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::{MnemonicBuilder, PrivateKeySigner, coins_bip39::English};
-use pouw_consensus::Solver;
-use pouw_types::Network;
+use pouw_consensus::{IdleWork, Lane, Shape, Solver};
+use pouw_types::{Network, UsefulLanes};
 
 use crate::{Block, Chain, Clock, ImportError, Imported, Options, Template};
 
@@ -64,7 +65,37 @@ pub(super) fn options(network: &'static Network) -> (Options, Arc<AtomicU64>) {
     (Options { clock, ..Options::new(network) }, now)
 }
 
+/// A devnet whose lane 1 is so easy that the smallest product mines it.
+pub(super) fn easy_lanes(change: impl FnOnce(&mut Network)) -> &'static Network {
+    let devnet = Network::devnet();
+    let lanes = UsefulLanes { matmul_floor: 26_214, matmul_level: 20, ..devnet.lanes };
+    let mut network = Network { lanes, epoch_blocks: 20, ..devnet.clone() };
+    change(&mut network);
+    Box::leak(Box::new(network))
+}
+
+/// Products of one ticket each.
+pub(super) fn small_products(seed: u8) -> IdleWork {
+    let shape = Shape::new(16, 1_024, 16).unwrap();
+    IdleWork::new(shape, [seed; 32], NonZero::<usize>::MIN).unwrap()
+}
+
+/// Multiplies until a ticket wins.
+pub(super) fn multiply(template: &Template, work: &mut IdleWork) -> Block {
+    let mut tries = (0..100_000).map(|_| template.try_product(work).unwrap());
+    tries.find_map(|won| won).unwrap()
+}
+
 impl Node {
+    /// Wins a block of lane 1 on the head, the clock moving by this much.
+    pub(super) fn multiply(&self, work: &mut IdleWork, after_ms: u64) -> Block {
+        self.now.fetch_add(after_ms, Ordering::SeqCst);
+        let template = self.chain.template_of(Lane::Matmul, miner()).unwrap();
+        let block = multiply(&template, work);
+        self.chain.import_block(block.clone()).unwrap();
+        block
+    }
+
     pub(super) fn new() -> Self {
         Self::on(Network::devnet())
     }

@@ -72,6 +72,25 @@ fn c19_shares_follow_what_was_burned_a_week_late() {
 }
 
 #[test]
+fn a_quiet_lane_rises_by_no_more_than_it_sank() {
+    let pace = Pace::of(Network::devnet());
+    // Asleep for hours, and lane 1 wakes first: lane 0 is quiet at its lowest difficulty.
+    let shares = shares(26_214, 0);
+    let asleep = Difficulty::genesis(&pace, shares).after(&pace, Lane::Matmul, u64::MAX, shares);
+    assert!(asleep.lanes[0].quiet);
+    assert_eq!((asleep.of(Lane::Hash), asleep.lanes[0].drop), (1, 0));
+    let heard = asleep.after(&pace, Lane::Hash, 2_000, shares);
+    assert!(heard.of(Lane::Hash) <= 2, "{}", heard.of(Lane::Hash));
+    // One that had room to sink comes back to where it was.
+    let mut high = Difficulty::genesis(&pace, shares);
+    high.lanes[0].level = 40 * ONE;
+    let quiet = high.after(&pace, Lane::Matmul, 240 * 2_000, shares);
+    assert_eq!(quiet.lanes[0].drop, 12 * ONE);
+    let heard = quiet.after(&pace, Lane::Hash, 2_000, shares);
+    assert!(heard.lanes[0].level >= 40 * ONE);
+}
+
+#[test]
 fn c30_shares_alone_move_no_weight() {
     let pace = Pace::of(Network::mainnet());
     let mut difficulty = Difficulty::genesis(&pace, shares(16_384, 0));

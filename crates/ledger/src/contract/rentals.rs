@@ -19,6 +19,8 @@ use crate::state::{State, StateError, key};
 
 /// How far a clock may be ahead of the block's, seconds.
 const CLOCK_S: u64 = 60;
+/// what a quote writes when its receipts earn vesting (lane 1), not credit (lane 2).
+const EARNS_VESTING: u8 = 1;
 
 /// A rental with its quote, loaded for a change.
 pub(super) struct Loaded {

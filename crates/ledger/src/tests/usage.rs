@@ -1,6 +1,6 @@
 use alloy_primitives::{Address, B256};
 use pouw_types::contracts::IRentals::{self, Reason};
-use pouw_types::contracts::{RENTALS, Receipt};
+use pouw_types::contracts::{Quote, RENTALS, Receipt};
 use pouw_types::signing::Signable;
 
 use super::world::{FLUX, RATE, STORAGE_RATE, Scene, TRAFFIC_RATE, party, refused, sign};
@@ -21,6 +21,26 @@ fn r_4_ready_is_posted_once_by_the_operator_before_start_by() {
     scene.world.pass(1, 600);
     let call = IRentals::readyCall { rental: late };
     refused(scene.world.send(scene.operator, 0, &call), "R-4", "due before");
+}
+
+#[test]
+fn r_7_what_vesting_receipts_burn_is_summed_apart() {
+    let mut scene = Scene::new();
+    let credit = scene.open();
+    let quote = Quote { nonce: 2, earns: 1, ..scene.quote() };
+    let vesting = scene.open_with(&quote, FLUX).unwrap();
+    let burned = |scene: &Scene| {
+        let totals = scene.world.totals();
+        (totals.burned.atto(), totals.vesting_burned.atto())
+    };
+    scene.world.pass(50, 1_000);
+    let (before, _) = burned(&scene);
+    scene.settle(&scene.receipt(credit, 1, 900)).unwrap();
+    let (after_credit, apart) = burned(&scene);
+    assert!(after_credit > before && apart == 0);
+    scene.settle(&scene.receipt(vesting, 1, 900)).unwrap();
+    let (after, apart) = burned(&scene);
+    assert!(apart > 0 && apart == after - after_credit, "{apart}");
 }
 
 #[test]

@@ -92,6 +92,7 @@ impl World {
             time_ms: self.now_s * 1_000,
             payout: party(200).address(),
             base_fee: self.network.min_base_fee,
+            subsidy: self.network.subsidy,
         }
     }
 

@@ -115,6 +115,7 @@ impl ChainBackend {
                 time_ms: head.time_ms().max(chain.now_ms()),
                 payout: Address::ZERO,
                 base_fee: head.next_base_fee,
+                subsidy: chain.network().subsidy,
             };
             question(&state, &env)
         });

@@ -8,7 +8,7 @@ use pouw_types::signing::{Signable, recover};
 
 use super::super::Native;
 use super::super::hosts::{free_bond, not_registered};
-use super::{CLOCK_S, Loaded};
+use super::{CLOCK_S, EARNS_VESTING, Loaded};
 use crate::list::{self, Kind};
 use crate::record::{Rental, Until};
 use crate::revert::{Fault, require};
@@ -260,7 +260,7 @@ fn check_quote(quote: &Quote) -> Result<(), Fault> {
         "pricing model {}, 0 to 2 exist",
         quote.model
     );
-    require!(quote.earns <= 1, "R-2", "earns {}, 0 and 1 exist", quote.earns);
+    require!(quote.earns <= EARNS_VESTING, "R-2", "earns {}, 0 and 1 exist", quote.earns);
     let factors = quote.factors.len();
     require!(factors <= MAX_FACTORS, "R-2", "{factors} factors, at most {MAX_FACTORS}");
     let longest = quote.factors.iter().map(|factor| factor.name.len()).max().unwrap_or_default();

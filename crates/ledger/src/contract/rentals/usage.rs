@@ -8,7 +8,7 @@ use pouw_types::signing::{Signable, recover};
 
 use super::super::Native;
 use super::super::hosts::not_registered;
-use super::{CLOCK_S, Loaded};
+use super::{CLOCK_S, EARNS_VESTING, Loaded};
 use crate::flaw::{self, Flaw};
 use crate::record::Until;
 use crate::revert::{Fault, Revert, require};
@@ -169,6 +169,9 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
         money.foundation = money.foundation.saturating_add(foundation.atto());
         self.book.move_total(|totals| &mut totals.escrows, Amount::ZERO, leaves)?;
         self.book.move_total(|totals| &mut totals.burned, burned, Amount::ZERO)?;
+        if loaded.quote.earns == EARNS_VESTING {
+            self.book.move_total(|totals| &mut totals.vesting_burned, burned, Amount::ZERO)?;
+        }
         self.book.credit(machine.payout, paid)?;
         self.book.credit(self.env.network.foundation, foundation)?;
         Ok(())
