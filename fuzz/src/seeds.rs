@@ -39,6 +39,7 @@ fn main() -> Outcome<()> {
     seed(folder, "keystore", &serde_json::to_vec(&keystore)?)?;
     requests(folder, &key)?;
     calls(folder, &key)?;
+    messages(folder)?;
     names(folder)
 }
 
@@ -153,6 +154,43 @@ fn calls(folder: &Path, key: &PrivateKeySigner) -> Outcome<()> {
     }
     let view = IHosts::machineOfCall { machine: key.address() };
     seed(folder, "call", &with(0, &view.abi_encode()))
+}
+
+#[cfg(feature = "net")]
+fn messages(folder: &Path) -> Outcome<()> {
+    use alloy_primitives::B256;
+    use pouw_net::wire::{Hello, Message, PROTOCOL, Part, Tip};
+    use pouw_net::{Contact, PeerId};
+    let (hash, raw) = (B256::repeat_byte(1), Bytes::from_static(&[1, 2, 3]).0);
+    let tip = Tip { id: hash, height: 1, weight: U256::from(1) };
+    let addresses = vec!["127.0.0.1:7373".parse()?, "[::1]:7373".parse()?];
+    let contact = Contact { peer: PeerId::new([1; 32]), addresses: addresses.clone() };
+    let chain_id = Network::devnet().chain_id;
+    let hello = Hello { protocol: PROTOCOL, chain_id, genesis: hash, tip, addresses };
+    let mut all = Vec::new();
+    for message in [
+        Message::Hello(hello),
+        Message::Announce { tip, header: raw.clone() },
+        Message::GetHeaders(vec![hash, B256::ZERO]),
+        Message::Headers(vec![raw.clone(), raw.clone()]),
+        Message::GetParts(vec![Part::Body(hash), Part::Certificate(hash)]),
+        Message::Part(Part::Body(hash), raw.clone()),
+        Message::Missing(Part::Certificate(hash)),
+        Message::Waiting(vec![hash]),
+        Message::GetTransactions(vec![hash]),
+        Message::Transactions(vec![raw]),
+        Message::GetContacts,
+        Message::Contacts(vec![contact]),
+    ] {
+        seed(folder, "message", &message.encode())?;
+        all.extend(message.encode());
+    }
+    seed(folder, "message", &all)
+}
+
+#[cfg(not(feature = "net"))]
+fn messages(_: &Path) -> Outcome<()> {
+    Ok(())
 }
 
 fn names(folder: &Path) -> Outcome<()> {

@@ -3,6 +3,7 @@
 //! Plain values with Ethereum's primitive types; turning them into Ethereum's JSON is this
 //! crate's work. Tags (`latest`, `safe`, …) are resolved before a [`Backend`] is asked.
 
+use core::net::SocketAddr;
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
@@ -218,6 +219,34 @@ pub enum Event {
     },
     /// A transaction entered the mempool.
     Pending(B256),
+}
+
+/// A node that this one is connected with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its key, in hex.
+    pub peer: String,
+    /// From where it is seen; none over a relay.
+    pub address: Option<SocketAddr>,
+    /// Whether we called, or it did.
+    pub called: bool,
+    /// Height of its best block, as it says.
+    pub height: u64,
+    /// Its best block, as it says.
+    pub head: B256,
+    /// Points for misdeeds; at 100 it is banned.
+    pub points: u32,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// How a node takes part among its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peering {
+    /// How others call this node: `PEER@IP:PORT`.
+    pub contact: String,
+    /// Who is connected.
+    pub peers: Vec<PeerView>,
 }
 
 /// A question cannot be answered.
@@ -455,6 +484,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The fees of up to `count` blocks that end at `newest`, oldest first.
     async fn fees(&self, newest: u64, count: u64) -> Result<Vec<BlockFees>, BackendError>;
+
+    /// The node's peers; `None` where it takes no part in a network.
+    fn peering(&self) -> Option<Peering> {
+        None
+    }
 
     /// What happens from now on. A receiver that falls behind loses events and is told so.
     fn subscribe(&self) -> broadcast::Receiver<Event>;

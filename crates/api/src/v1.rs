@@ -87,6 +87,10 @@ fn chain_routes() -> Routes {
             get(chain::status),
         ),
         (
+            Route::get("/v1/peers", "Who is connected with this node", body::<chain::Peers>),
+            get(chain::peers),
+        ),
+        (
             Route::get("/v1/blocks/{id}", "By height, id, or `latest`", body::<chain::Block>),
             get(chain::block),
         ),

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use alloy_primitives::Log;
 use pouw_consensus::{
-    BlockId, DecodeError, Header, Lane, MAX_BODY_BYTES, MAX_CERTIFICATE_BYTES, MAX_HEADER_BYTES,
-    Reader, Standing, tx_root,
+    BlockId, BodyError, DecodeError, Header, Lane, MAX_BODY_BYTES, MAX_CERTIFICATE_BYTES,
+    MAX_HEADER_BYTES, Reader, Standing, tx_root,
 };
 use pouw_ledger::{Transaction, TxReceipt};
+use pouw_types::Network;
+
+use crate::error::ImportError;
 
 /// The most bytes of an encoded block.
 pub const MAX_BLOCK_BYTES: usize = MAX_HEADER_BYTES + MAX_CERTIFICATE_BYTES + 2 * MAX_BODY_BYTES;
 
-/// Smallest bytes that a transaction takes in a body: its length.
-const MIN_ENTRY_BYTES: usize = 4;
+/// The most transactions of a block: no more of the least gas fit the gas of a block (C-11), so that
+/// a body of tiny ones costs whoever reads it next to nothing.
+const MAX_TRANSACTIONS: u64 = Network::mainnet().block_gas / 21_000;
 
 /// A block: a header, the certificate of a lane-1 header, and the bytes of its transactions.
 ///
@@ -75,6 +79,28 @@ impl Block {
         Ok(Self { header, certificate, transactions })
     }
 
+    /// A block from a header, its certificate and the bytes of its transactions, as they travel apart. Nothing is
+    /// copied of a body that is another header's.
+    ///
+    /// # Errors
+    /// [`ImportError::Decode`], [`ImportError::Body`]: the body is not this header's (C-10).
+    pub fn from_parts(
+        header: Header,
+        certificate: Option<Vec<u8>>,
+        body: &[u8],
+    ) -> Result<Self, ImportError> {
+        let mut reader = Reader::new(body);
+        let transactions = read_slices(&mut reader)?;
+        reader.finish()?;
+        let (expected, found) = (header.core.tx_root, tx_root(&transactions));
+        if found != expected {
+            let what = "transaction root";
+            return Err(BodyError::Root { what, header: expected, body: found }.into());
+        }
+        let transactions = transactions.into_iter().map(<[u8]>::to_vec).collect();
+        Ok(Self { header, certificate, transactions })
+    }
+
     /// Bytes of the transactions together.
     #[must_use]
     pub fn body_bytes(&self) -> usize {
@@ -112,15 +138,18 @@ pub(crate) fn decode_body(bytes: &[u8]) -> Result<Vec<Vec<u8>>, DecodeError> {
 }
 
 fn read_body(reader: &mut Reader<'_>) -> Result<Vec<Vec<u8>>, DecodeError> {
+    Ok(read_slices(reader)?.into_iter().map(<[u8]>::to_vec).collect())
+}
+
+fn read_slices<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, DecodeError> {
     let number = length(reader, "number of transactions")?;
-    if number > MAX_BODY_BYTES / MIN_ENTRY_BYTES {
+    if u64::try_from(number).is_ok_and(|number| number > MAX_TRANSACTIONS) {
         return Err(DecodeError::TooLong { what: "list of transactions", limit: MAX_BODY_BYTES });
     }
-    // What a length promises is allocated only as its bytes turn up.
-    let mut transactions = Vec::with_capacity(number.min(4_096));
+    let mut transactions = Vec::with_capacity(number);
     for _ in 0..number {
         let length = length(reader, "transaction length")?;
-        transactions.push(reader.take(length, "transaction")?.to_vec());
+        transactions.push(reader.take(length, "transaction")?);
     }
     Ok(transactions)
 }

@@ -72,6 +72,12 @@ impl Mempool {
         self.queues.get(sender)?.get(*nonce).cloned()
     }
 
+    /// Hashes of what waits, at most `limit`.
+    pub(crate) fn hashes(&self, limit: usize) -> Vec<B256> {
+        let waiting = self.queues.values().flat_map(Queue::iter);
+        waiting.map(|waiting| waiting.tx.hash()).take(limit).collect()
+    }
+
     /// Whether anything of a sender's waits.
     pub(crate) fn has(&self, sender: Address) -> bool {
         self.queues.contains_key(&sender)

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, Bloom, keccak256};
 use pouw_consensus::{BlockId, Header, Lane, MAX_DEPTH, Standing};
 use pouw_ledger::{Account, Transaction, TxReceipt, account, decode_transaction};
 
-use crate::block::Block;
+use crate::block::{Block, encode_body};
 use crate::chain::Chain;
 use crate::error::{ImportError, ReadError, StoreError, SubmitError};
 use crate::event::Event;
@@ -69,6 +69,30 @@ impl Chain {
     /// [`StoreError`].
     pub fn header(&self, id: BlockId) -> Result<Option<(Standing, Header)>, StoreError> {
         self.reading()?.header(id)
+    }
+
+    /// Headers of the best chain above a height, the lowest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn headers_above(&self, height: u64, limit: u64) -> Result<Vec<Header>, StoreError> {
+        let reading = self.reading()?;
+        let mut headers = Vec::new();
+        for height in (height.saturating_add(1)..).take_while(|at| at - height <= limit) {
+            let Some(id) = reading.at_height(height)? else { break };
+            let (_, header) = reading.header(id)?.ok_or_else(|| corrupt("header", id))?;
+            headers.push(header);
+        }
+        Ok(headers)
+    }
+
+    /// The bytes of a block's transactions, of any branch.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn body(&self, id: BlockId) -> Result<Option<Vec<u8>>, StoreError> {
+        let known = self.reading()?.block(id)?;
+        Ok(known.map(|(_, block)| encode_body(&block.transactions)))
     }
 
     /// A block, of any branch.
@@ -206,6 +230,12 @@ impl Chain {
     #[must_use]
     pub fn pending(&self, hash: B256) -> Option<Arc<Transaction>> {
         self.mempool().get(&hash)
+    }
+
+    /// Hashes of transactions that wait, at most `limit`.
+    #[must_use]
+    pub fn waiting(&self, limit: usize) -> Vec<B256> {
+        self.mempool().hashes(limit)
     }
 
     /// How many transactions wait.

@@ -254,8 +254,8 @@ impl<C: Chain> Engine<C> {
             Input::Waiting(hash) => self.remember_to_tell(hash),
             Input::Tick => self.tick(now_ms),
         }
-        self.announce_head()?;
         self.drive(now_ms)?;
+        self.announce_head(now_ms)?;
         Ok(core::mem::take(&mut self.out))
     }
 
@@ -304,11 +304,15 @@ impl<C: Chain> Engine<C> {
         {
             return self.close(now_ms, link, Reason::Full);
         }
+        let tip = self.tip;
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.told = tip.id;
+        }
         let hello = Hello {
             protocol: PROTOCOL,
             chain_id: self.chain.chain_id(),
             genesis: self.chain.genesis(),
-            tip: self.tip,
+            tip,
             addresses: self.settings.addresses.iter().take(MAX_ADDRESSES).copied().collect(),
         };
         self.send(link, Message::Hello(hello));

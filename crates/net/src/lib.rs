@@ -29,4 +29,4 @@ pub use book::Book;
 pub use chain::{Broken, Chain};
 pub use contact::{Contact, ContactError, MAX_ADDRESSES, PeerId, may_tell};
 pub use engine::{Engine, PeerView};
-pub use net::{Net, NetError, NetHandle, NetOptions};
+pub use net::{Net, NetError, NetHandle, NetOptions, new_key};

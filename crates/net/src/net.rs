@@ -106,6 +106,12 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A new secret key for [`NetOptions::key`].
+#[must_use]
+pub fn new_key() -> [u8; 32] {
+    SecretKey::generate().to_bytes()
+}
+
 impl Net {
     /// Opens the endpoint, reads the address book, and begins to call and to answer.
     ///

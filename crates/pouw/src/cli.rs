@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
+use pouw_net::Contact;
 use pouw_types::{Amount, RentalId};
 
 /// Rent machines, rent out machines, and run the chain that pays for it.
@@ -204,6 +205,12 @@ pub struct DevnetArgs {
     /// A file that maps image names to digests
     #[arg(long, value_name = "FILE")]
     pub images: Option<PathBuf>,
+    /// How many nodes, each with a chain and a folder of its own; 1 talks to no peer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub nodes: u16,
+    /// Let every node mine, not the first alone
+    #[arg(long)]
+    pub mine_all: bool,
     /// Who may knock beside programs on this machine.
     #[command(flatten)]
     pub guests: GuestArgs,
@@ -222,6 +229,10 @@ pub struct GuestArgs {
 
 /// Options of `pouw node`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  pouw node --network testnet --peer-listen 0.0.0.0:7373
+  pouw node --network testnet --peer 3f…c1@203.0.113.7:7373    as the other node prints it
+  pouw chain peers                                             who is connected")]
 pub struct NodeArgs {
     /// Which network
     #[arg(long, default_value = "devnet", value_name = "NAME")]
@@ -235,6 +246,15 @@ pub struct NodeArgs {
     /// Mine, and be paid here
     #[arg(long, value_name = "ADDRESS")]
     pub mine_to: Option<Address>,
+    /// Another node, always called: PEER@IP:PORT as it prints it (repeatable)
+    #[arg(long = "peer", value_name = "CONTACT")]
+    pub peers: Vec<Contact>,
+    /// Where to listen for peers (UDP); port 0 takes a free one, chosen once and kept
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub peer_listen: SocketAddr,
+    /// A relay of one's own for nodes behind a NAT (repeatable); none is used but these
+    #[arg(long = "relay", value_name = "URL")]
+    pub relays: Vec<String>,
     /// Who may knock beside programs on this machine.
     #[command(flatten)]
     pub guests: GuestArgs,
@@ -411,6 +431,8 @@ pub struct PasswordArgs {
 pub enum ChainCommand {
     /// The head, the miner, and where all money is
     Status,
+    /// Who the node is connected with
+    Peers,
     /// One block
     Block {
         /// Height, id, or latest

@@ -3,23 +3,24 @@
 pub mod folder;
 
 use core::time::Duration;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::Address;
 use anyhow::Context;
 use pouw_data::S3Credentials;
 use pouw_data::store::{self, Store};
+use pouw_net::Contact;
 use pouw_types::Network;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::folder::Folder;
-use crate::cli::DevnetArgs;
+use crate::cli::{DevnetArgs, GuestArgs};
 use crate::config::{AccountSource, Profile, S3Profile};
 use crate::host::{Host, Setup};
-use crate::node::{Node, NodeOptions};
+use crate::node::{Node, NodeOptions, PeerOptions};
 use crate::session::devnet_key;
 
 /// The bucket that a devnet makes for its client.
@@ -37,8 +38,10 @@ const OPERATOR: u32 = 9;
 /// A running devnet.
 #[derive(Debug)]
 pub struct Devnet {
-    /// The node.
+    /// The node that the rest of the devnet uses.
     pub node: Node,
+    /// The others, each with a folder of its own.
+    pub others: Vec<Node>,
     /// Where the store answers.
     pub s3: String,
     /// The host agent, unless it was left out or this machine can't be offered.
@@ -51,6 +54,8 @@ pub struct Devnet {
     pub profile: Profile,
     /// Its data folder.
     pub folder: Folder,
+    /// Held, so that nobody else uses them.
+    _folders: Vec<Folder>,
     store: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -69,6 +74,7 @@ impl Devnet {
         }
         let folder = Folder::open(root)?;
         let stop = CancellationToken::new();
+        let others = args.nodes > 1;
         let node = Node::start(NodeOptions {
             network: Network::devnet(),
             folder: folder.path(),
@@ -76,8 +82,10 @@ impl Devnet {
             mine_to: Some(devnet_key(MINER)?.address()),
             min_spacing_ms: args.block_time,
             guests: args.guests.clone(),
+            peers: others.then(|| peer_options(&folder, Vec::new())).transpose()?,
         })
         .await?;
+        let (others, folders) = start_others(&folder, args, &node).await?;
         let (s3, store, credentials_file) = start_store(&folder, args.s3_listen, &stop).await?;
         let profile = Profile {
             rpc: node.url(),
@@ -105,7 +113,19 @@ impl Devnet {
                 Err(error) => (None, Some(format!("{error:#}"))),
             }
         };
-        Ok(Self { node, s3, host, no_host, payout, profile, folder, store, stop })
+        Ok(Self {
+            node,
+            others,
+            s3,
+            host,
+            no_host,
+            payout,
+            profile,
+            folder,
+            _folders: folders,
+            store,
+            stop,
+        })
     }
 
     /// Where the profile is that leads clients here.
@@ -121,8 +141,51 @@ impl Devnet {
         }
         self.stop.cancel();
         let _ended = self.store.await;
+        for node in self.others {
+            node.stop().await;
+        }
         self.node.stop().await;
     }
+
+    /// Returns when the chain of one of the nodes can't go on, with the reason.
+    pub async fn failed(&mut self) -> String {
+        let nodes = core::iter::once(&mut self.node).chain(&mut self.others);
+        let all = nodes.map(|node| Box::pin(node.failed()));
+        futures::future::select_all(all).await.0
+    }
+}
+
+/// Peers on loopback, on a port that the folder keeps.
+fn peer_options(folder: &Folder, named: Vec<Contact>) -> anyhow::Result<PeerOptions> {
+    let listen = folder.peer_address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    Ok(PeerOptions { listen, named, relays: Vec::new() })
+}
+
+/// The nodes after the first: each is told of the first, and hears of the rest from it.
+async fn start_others(
+    folder: &Folder,
+    args: &DevnetArgs,
+    first: &Node,
+) -> anyhow::Result<(Vec<Node>, Vec<Folder>)> {
+    let named: Vec<Contact> = first.contact().into_iter().cloned().collect();
+    let (mut others, mut folders) = (Vec::new(), Vec::new());
+    for number in 2..=args.nodes {
+        let own = Folder::open(&folder.join("nodes").join(number.to_string()))?;
+        let mine_to = args.mine_all.then(|| devnet_key(MINER)).transpose()?;
+        let node = Node::start(NodeOptions {
+            network: Network::devnet(),
+            folder: own.path(),
+            listener: own.listen("node", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?,
+            mine_to: mine_to.map(|key| key.address()),
+            min_spacing_ms: args.block_time,
+            guests: GuestArgs::default(),
+            peers: Some(peer_options(&own, named.clone())?),
+        })
+        .await?;
+        others.push(node);
+        folders.push(own);
+    }
+    Ok((others, folders))
 }
 
 async fn start_store(

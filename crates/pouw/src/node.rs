@@ -1,6 +1,7 @@
 //! The node's role: a chain with its doors, its offers board and its signer.
 
 mod backend;
+mod peers;
 mod views;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use pouw_api::backend::{BlockRef, CallError, CallRequest};
 use pouw_api::{Backend, Board, Config};
 use pouw_api::{Doors, serve};
 use pouw_chain::{Chain, Miner, MinerOptions, Options};
+use pouw_net::{Contact, Net};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};
 use pouw_types::{Network, RentalId};
 use tokio::net::TcpListener;
@@ -22,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backend::ChainBackend;
+pub use self::peers::PeerOptions;
 use crate::cli::GuestArgs;
 use crate::signer::{RentalReader, Signer};
 
@@ -40,6 +43,8 @@ pub struct NodeOptions<'a> {
     pub min_spacing_ms: u64,
     /// Who may knock, beside addresses and `localhost`.
     pub guests: GuestArgs,
+    /// Where other nodes are; `None` is a node alone.
+    pub peers: Option<PeerOptions>,
 }
 
 /// A running node; [`Node::stop`] ends it in order.
@@ -49,6 +54,8 @@ pub struct Node {
     pub chain: Chain,
     /// Where HTTP and JSON-RPC answer.
     pub address: SocketAddr,
+    net: Option<Net>,
+    news: Option<JoinHandle<()>>,
     miner: Option<Miner>,
     doors: JoinHandle<()>,
     relay: JoinHandle<Result<(), Arc<str>>>,
@@ -83,6 +90,15 @@ impl Node {
         let GuestArgs { hosts, origins } = options.guests;
         let config = Config { hosts, origins, ..Config::default() };
         let doors = tokio::spawn(serve(listener, doors, config, stopped));
+        let (net, news) = match options.peers {
+            Some(peers) => {
+                let net = self::peers::start(chain.clone(), options.folder, peers).await?;
+                backend.join(net.handle());
+                let news = tokio::spawn(self::peers::relay(chain.clone(), net.handle()));
+                (Some(net), Some(news))
+            }
+            None => (None, None),
+        };
         let relay = tokio::spawn(async move { backend.relay().await });
         let miner = options.mine_to.map(|payout| {
             let spacing = options.min_spacing_ms;
@@ -90,13 +106,19 @@ impl Node {
             Miner::start(chain.clone(), options)
         });
         let miner = miner.transpose().context("cannot mine")?;
-        Ok(Self { chain, address, miner, doors, relay, stop })
+        Ok(Self { chain, address, net, news, miner, doors, relay, stop })
     }
 
     /// Where clients reach it.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How other nodes call it, if it talks to any.
+    #[must_use]
+    pub fn contact(&self) -> Option<&Contact> {
+        self.net.as_ref().map(Net::contact)
     }
 
     /// Returns when the chain can't go on, with the reason: the process has to end.
@@ -108,12 +130,18 @@ impl Node {
         }
     }
 
-    /// Ends mining, then the doors.
+    /// Ends mining, leaves the peers, then shuts the doors.
     pub async fn stop(self) {
-        let Self { miner, doors, relay, stop, chain, .. } = self;
+        let Self { net, news, miner, doors, relay, stop, chain, .. } = self;
         if let Some(miner) = miner {
             // Stopping waits for the solver's current try.
             let _ended = tokio::task::spawn_blocking(move || miner.stop()).await;
+        }
+        if let Some(news) = news {
+            news.abort();
+        }
+        if let Some(net) = net {
+            net.stop().await;
         }
         stop.cancel();
         let _ended = doors.await;

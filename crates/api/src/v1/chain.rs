@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Piece, Problem, parse};
-use crate::backend::{BlockRef, BlockView, CallRequest};
+use crate::backend::{BlockRef, BlockView, CallRequest, PeerView};
 use crate::server::Node;
 
 /// Blocks over which the measured spacing is an average.
@@ -233,6 +233,50 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Result<Json<Status>
         supply: supply(&node, head.hash).await,
         contracts: Contracts { hosts: HOSTS, rentals: RENTALS },
     }))
+}
+
+/// Who is connected with a node.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(super) struct Peers {
+    /// How others call this node, `PEER@IP:PORT`; none where it takes no part in a network.
+    contact: Option<String>,
+    peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Peer {
+    /// Its key, in hex.
+    peer: String,
+    /// From where it is seen; none over a relay.
+    address: Option<String>,
+    /// Whether this node called, or the peer did.
+    called: bool,
+    /// Height of its best block, as it says.
+    height: u64,
+    /// Its best block, as it says.
+    #[schemars(with = "String")]
+    head: B256,
+    /// Points for misdeeds; at 100 it is banned.
+    points: u32,
+    /// Since when, Unix milliseconds.
+    since_ms: u64,
+}
+
+pub(super) async fn peers(State(node): State<Arc<Node>>) -> Json<Peers> {
+    let Some(peering) = node.backend.peering() else {
+        return Json(Peers { contact: None, peers: Vec::new() });
+    };
+    let peer = |one: PeerView| Peer {
+        peer: one.peer,
+        address: one.address.map(|address| address.to_string()),
+        called: one.called,
+        height: one.height,
+        head: one.head,
+        points: one.points,
+        since_ms: one.since_ms,
+    };
+    let peers = peering.peers.into_iter().map(peer).collect();
+    Json(Peers { contact: Some(peering.contact), peers })
 }
 
 async fn supply(node: &Node, at: B256) -> Option<Supply> {

@@ -18,26 +18,24 @@ const FETCH_MS: u64 = 10_000;
 const TO_TELL: usize = 8_192;
 
 impl<C: Chain> Engine<C> {
-    /// Tells a new head to whoever has less.
-    pub(super) fn announce_head(&mut self) -> Result<(), Broken> {
-        let tip = self.chain.tip();
-        if tip.id == self.tip.id {
-            return Ok(());
+    /// Tells a new head: to whoever has less at once, to all others once nothing is caught up with.
+    /// Fewer than a peer takes; what is left out is told later, or overtaken by a newer one.
+    pub(super) fn announce_head(&mut self, now_ms: u64) -> Result<(), Broken> {
+        self.tip = self.chain.tip();
+        let (tip, settled) = (self.tip, self.leader.is_none());
+        let mut to = Vec::new();
+        for (link, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.greeted) {
+            let due = peer.told != tip.id && (settled || peer.tip.weight < tip.weight);
+            if due && peer.may_tell(now_ms) {
+                peer.told = tip.id;
+                to.push(*link);
+            }
         }
-        self.tip = tip;
-        let to: Vec<Link> = self
-            .greeted()
-            .filter(|(_, peer)| peer.tip.weight < tip.weight && !peer.known.contains(&tip.id))
-            .map(|(link, _)| link)
-            .collect();
         if to.is_empty() {
             return Ok(());
         }
         let Some(header) = self.chain.header(tip.id)? else { return Ok(()) };
         for link in to {
-            if let Some(peer) = self.peers.get_mut(&link) {
-                peer.known.insert(tip.id);
-            }
             self.send(link, Message::Announce { tip, header: header.clone() });
         }
         Ok(())
@@ -55,7 +53,6 @@ impl<C: Chain> Engine<C> {
             return Ok(());
         }
         if let Some(peer) = self.peers.get_mut(&link) {
-            peer.known.insert(tip.id);
             peer.tip = tip;
         }
         // Without a parent here it is not kept: the header sync finds the way to it. Neither is one

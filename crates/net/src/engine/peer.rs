@@ -25,11 +25,13 @@ pub(super) struct Peer {
     pub(super) score: Score,
     /// The best block that it told of.
     pub(super) tip: Tip,
+    /// The best block that it was told of.
+    pub(super) told: BlockId,
     /// Not asked for headers before this time.
     pub(super) rest_until_ms: u64,
     /// When it last did what it was asked for, or was asked first.
     pub(super) progress_ms: u64,
-    /// Blocks and transactions that it knows.
+    /// Transactions that it knows.
     pub(super) known: Recent<B256>,
     /// Headers that it was asked for and has not sent.
     pub(super) header_questions: u32,
@@ -37,6 +39,7 @@ pub(super) struct Peer {
     pub(super) asked_parts: Recent<Part>,
     pub(super) asked_transactions: Recent<B256>,
     announcements: Bucket,
+    own_announcements: Bucket,
     hashes: Bucket,
     requests: Bucket,
 }
@@ -51,6 +54,7 @@ impl Peer {
             since_ms: now_ms,
             score: Score::default(),
             tip: Tip { id: BlockId::ZERO, height: 0, weight: U256::ZERO },
+            told: BlockId::ZERO,
             rest_until_ms: 0,
             progress_ms: now_ms,
             known: Recent::new(KNOWN),
@@ -59,6 +63,7 @@ impl Peer {
             asked_parts: Recent::new(QUESTIONS),
             asked_transactions: Recent::new(KNOWN),
             announcements: Bucket::new(256, 16),
+            own_announcements: Bucket::new(64, 8),
             hashes: Bucket::new(16_384, 2_048),
             requests: Bucket::new(16_384, 4_096),
         }
@@ -82,6 +87,11 @@ impl Peer {
             | Message::Transactions(_)
             | Message::Contacts(_) => true,
         }
+    }
+
+    /// Whether it may be told of a block: less often than it would take for a flood.
+    pub(super) fn may_tell(&mut self, now_ms: u64) -> bool {
+        self.own_announcements.take(now_ms, 1)
     }
 
     pub(super) fn view(&self, now_ms: u64) -> PeerView {

@@ -321,7 +321,6 @@ impl<C: Chain> Engine<C> {
             return false;
         }
         peer.progress_ms = now_ms;
-        peer.known.insert(part.block());
         let waited = self.asked.get(&part) == Some(&link);
         if waited {
             self.asked.remove(&part);
@@ -343,7 +342,7 @@ impl<C: Chain> Engine<C> {
                 Err(fault) => self.refuse(now_ms, id, &fault),
             }
         }
-        self.announce_head()
+        self.announce_head(now_ms)
     }
 
     /// A block was not taken: whose fault that is, and what becomes of it.

@@ -102,6 +102,14 @@ impl Node {
         self.read(self.http.get(self.at("/v1/status"))).await
     }
 
+    /// Who the node is connected with.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn peers(&self) -> Result<serde_json::Value, NodeError> {
+        self.read(self.http.get(self.at("/v1/peers"))).await
+    }
+
     /// Puts an offer on the board.
     ///
     /// # Errors

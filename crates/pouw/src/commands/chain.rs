@@ -22,6 +22,7 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) async fn run(session: &Session, command: ChainCommand) -> anyhow::Result<()> {
     match command {
         ChainCommand::Status => status(session).await,
+        ChainCommand::Peers => peers(session).await,
         ChainCommand::Block { block } => {
             let rpc = session.rpc()?;
             let (method, id) = block_query(&block)?;
@@ -89,6 +90,34 @@ async fn status(session: &Session) -> anyhow::Result<()> {
     let status = Node::new(rpc.url(), NODE_TIMEOUT).status().await?;
     session.output.data(&status, || status_text(&status));
     Ok(())
+}
+
+/// Who the node is connected with.
+async fn peers(session: &Session) -> anyhow::Result<()> {
+    let rpc = session.rpc()?;
+    let peers = Node::new(rpc.url(), NODE_TIMEOUT).peers().await?;
+    session.output.data(&peers, || peers_text(&peers));
+    Ok(())
+}
+
+fn peers_text(answer: &Value) -> String {
+    let Some(contact) = answer["contact"].as_str() else {
+        return "this node talks to no peer".to_owned();
+    };
+    let peers = answer["peers"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut out = format!("contact   {contact}\npeers     {}", peers.len());
+    for peer in peers {
+        let text = |name: &str| peer[name].as_str().unwrap_or("relay").to_owned();
+        let way = if peer["called"] == true { "called" } else { "caller" };
+        out += &format!(
+            "\n  {:.16}  {way}  {:<21}  height {:>8}  points {:>3}",
+            text("peer"),
+            text("address"),
+            peer["height"],
+            peer["points"],
+        );
+    }
+    out
 }
 
 fn status_text(status: &Value) -> String {

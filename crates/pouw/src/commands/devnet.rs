@@ -11,6 +11,7 @@ use crate::config::{Config, Named};
 use crate::devnet::Devnet;
 use crate::devnet::folder::Folder;
 use crate::exit::Refused;
+use crate::node::Node;
 use crate::output::Accent;
 use crate::session::Session;
 
@@ -56,6 +57,20 @@ struct Doors {
     data: PathBuf,
     profile: PathBuf,
     accounts: Vec<Account>,
+    /// More than one, if there are peers.
+    nodes: Vec<NodeDoors>,
+}
+
+#[derive(Serialize)]
+struct NodeDoors {
+    http: String,
+    contact: Option<String>,
+}
+
+impl NodeDoors {
+    fn of(node: &Node) -> Self {
+        Self { http: node.url(), contact: node.contact().map(ToString::to_string) }
+    }
 }
 
 #[derive(Serialize)]
@@ -86,6 +101,10 @@ impl Doors {
             data: devnet.folder.path().to_owned(),
             profile: devnet.profile_file(),
             accounts: network.genesis.iter().map(account).collect(),
+            nodes: core::iter::once(&devnet.node)
+                .chain(&devnet.others)
+                .map(NodeDoors::of)
+                .collect(),
         }
     }
 
@@ -113,6 +132,9 @@ impl Doors {
         for (index, account) in self.accounts.iter().enumerate() {
             out += &format!("  {index}  {}  {} FLUX\n", account.address, account.funded);
         }
+        for (index, node) in self.nodes.iter().enumerate().skip(1) {
+            out += &format!("node {:<11}{}\n", index + 1, node.http);
+        }
         out + "Ctrl-C stops it; `pouw run examples/hello/task.yaml` in another terminal uses it"
     }
 }
@@ -124,7 +146,7 @@ async fn start(session: &Session, args: &DevnetArgs) -> anyhow::Result<()> {
     let doors = Doors::of(&devnet);
     session.output.data(&doors, || doors.to_text(session));
     tokio::select! {
-        why = devnet.node.failed() => {
+        why = devnet.failed() => {
             devnet.stop().await;
             anyhow::bail!("the chain can't go on: {why}")
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::NodeArgs;
 use crate::devnet::folder::Folder;
 use crate::exit::WrongInput;
-use crate::node::{Node, NodeOptions};
+use crate::node::{Node, NodeOptions, PeerOptions};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -15,6 +15,8 @@ struct Doors {
     http: String,
     json_rpc: String,
     websocket: String,
+    /// How other nodes call it.
+    contact: Option<String>,
     data: std::path::PathBuf,
 }
 
@@ -37,6 +39,11 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         mine_to: args.mine_to,
         min_spacing_ms: 1_000,
         guests: args.guests.clone(),
+        peers: Some(PeerOptions {
+            listen: folder.peer_address(args.peer_listen)?,
+            named: args.peers.clone(),
+            relays: args.relays.clone(),
+        }),
     })
     .await?;
     let doors = Doors {
@@ -44,14 +51,16 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         http: node.url(),
         json_rpc: node.url(),
         websocket: format!("ws://{}", node.address),
+        contact: node.contact().map(ToString::to_string),
         data: folder.path().to_owned(),
     };
     session.output.data(&doors, || {
         format!(
-            "{} node\nhttp, json-rpc  {}\nwebsocket       {}\ndata            {}",
+            "{} node\nhttp, json-rpc  {}\nwebsocket       {}\npeers           --peer {}\ndata            {}",
             doors.network,
             doors.http,
             doors.websocket,
+            doors.contact.as_deref().unwrap_or_default(),
             doors.data.display()
         )
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// What a data folder is laid out like; another number is not touched.
@@ -106,25 +106,51 @@ impl Folder {
         what: &'static str,
         asked: SocketAddr,
     ) -> Result<TcpListener, FolderError> {
-        let path = self.join("ports.json");
-        let mut kept: BTreeMap<String, u16> = std::fs::read(&path)
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
-        let mut address = asked;
-        if asked.port() == 0 {
-            address.set_port(kept.get(what).copied().unwrap_or(0));
-        }
+        let address = self.kept(what, asked);
         let refused = |source| FolderError::Port { address, what, source };
         let listener = TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
-        let port = listener.local_addr().map_err(refused)?.port();
+        self.keep(what, listener.local_addr().map_err(refused)?.port())?;
+        Ok(listener)
+    }
+
+    /// An address for peers (UDP), with a port that is kept as that of [`Folder::listen`] is. It
+    /// is bound again by whoever uses it.
+    ///
+    /// # Errors
+    /// [`FolderError::Port`] where the address is taken.
+    pub fn peer_address(&self, asked: SocketAddr) -> Result<SocketAddr, FolderError> {
+        let what = "peers";
+        let address = self.kept(what, asked);
+        let refused = |source| FolderError::Port { address, what, source };
+        let found = UdpSocket::bind(address).and_then(|socket| socket.local_addr());
+        let found = found.map_err(refused)?;
+        self.keep(what, found.port())?;
+        Ok(found)
+    }
+
+    fn ports(&self) -> BTreeMap<String, u16> {
+        let text = std::fs::read(self.join("ports.json")).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// The address that was asked for, with the port that was used before.
+    fn kept(&self, what: &str, mut asked: SocketAddr) -> SocketAddr {
+        if asked.port() == 0 {
+            asked.set_port(self.ports().get(what).copied().unwrap_or(0));
+        }
+        asked
+    }
+
+    fn keep(&self, what: &str, port: u16) -> Result<(), FolderError> {
+        let mut kept = self.ports();
         if kept.insert(what.to_owned(), port) != Some(port) {
+            let path = self.join("ports.json");
             let json = serde_json::to_vec(&kept).unwrap_or_default();
             pouw_vault::write_private(&path, &json)
                 .map_err(|error| FolderError::File(path, error))?;
         }
-        Ok(listener)
+        Ok(())
     }
 
     /// The store's access keys in a file as AWS tools keep it, made once.

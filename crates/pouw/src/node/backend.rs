@@ -1,16 +1,17 @@
 //! What the outside doors ask, answered by the chain.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use pouw_api::Backend;
 use pouw_api::backend::{
     AccountView, BackendError, BlockFees, BlockRef, BlockView, CallError, CallRequest, Event, Head,
-    LogQuery, LogView, ReceiptView, SubmitError, TxView,
+    LogQuery, LogView, PeerView, Peering, ReceiptView, SubmitError, TxView,
 };
 use pouw_chain::{Chain, KnownBlock, LogFilter, StateAt};
 use pouw_ledger::BlockEnv;
+use pouw_net::NetHandle;
 use pouw_types::{Amount, Network};
 use tokio::sync::broadcast;
 
@@ -24,13 +25,21 @@ const EVENTS: usize = 1_024;
 pub struct ChainBackend {
     chain: Chain,
     events: broadcast::Sender<Event>,
+    net: Arc<OnceLock<NetHandle>>,
 }
 
 impl ChainBackend {
     /// Over a chain; [`ChainBackend::relay`] has to run for events to flow.
     #[must_use]
     pub fn new(chain: Chain) -> Self {
-        Self { chain, events: broadcast::Sender::new(EVENTS) }
+        let net = Arc::new(OnceLock::new());
+        Self { chain, events: broadcast::Sender::new(EVENTS), net }
+    }
+
+    /// Tells it of the node's peers, once there are some.
+    pub(super) fn join(&self, net: NetHandle) {
+        // Once: a node joins one network.
+        let _ = self.net.set(net);
     }
 
     /// Passes the chain's events on until `failed` tells that it can't go on.
@@ -314,6 +323,22 @@ impl Backend for ChainBackend {
             Ok(fees)
         })
         .await
+    }
+
+    fn peering(&self) -> Option<Peering> {
+        let net = self.net.get()?;
+        let peer = |one: &pouw_net::PeerView| PeerView {
+            peer: one.peer.to_string(),
+            address: one.address,
+            called: one.called,
+            height: one.height,
+            head: one.head,
+            points: one.points,
+            since_ms: one.since_ms,
+        };
+        let peers = net.peers();
+        let peers = peers.iter().filter(|one| one.greeted).map(peer).collect();
+        Some(Peering { contact: net.contact().to_string(), peers })
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {

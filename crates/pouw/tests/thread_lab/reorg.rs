@@ -151,6 +151,8 @@ fn arguments() -> DevnetArgs {
         no_host: true,
         block_time: ASLEEP_MS,
         images: None,
+        nodes: 1,
+        mine_all: false,
         guests: GuestArgs::default(),
     }
 }

@@ -48,19 +48,19 @@ fn nodes_that_were_cut_off_come_back() {
 fn n5_a_new_node_catches_up_headers_first_within_its_window() {
     let mut world = World::new(4, |node| if node == 3 { vec![0, 1, 2] } else { vec![] });
     for node in 0..3 {
-        for block in 0..5_000 {
+        for block in 0..2_000 {
             world.chain(node).mine(1, block, if block % 7 == 0 { CERTIFIED } else { 0 });
         }
     }
     assert!(world.run_until(20 * MINUTE, World::agree));
-    assert_eq!(world.chain(3).tip().height, 5_000);
+    assert_eq!(world.chain(3).tip().height, 2_000);
     world.assert_peace();
 }
 
 #[test]
 fn a_new_block_reaches_everybody_without_a_header_sync() {
     let mut world = World::new(3, |node| (0..node).collect());
-    world.run_until(5_000, |_| false);
+    world.run_until(2_000, |_| false);
     world.mine(0, 1, 1, 0);
     assert!(world.run_until(1_000, World::agree), "announce, ask, part, and once more");
     world.assert_peace();
@@ -137,11 +137,11 @@ fn n7_a_peer_that_does_not_answer_is_not_waited_for() {
 fn a_peer_that_falls_silent_in_the_middle_is_not_waited_for() {
     let mut world = World::new(3, |node| if node == 2 { vec![0, 1] } else { vec![] });
     for node in 0..2 {
-        for block in 0..3_000 {
+        for block in 0..1_800 {
             world.chain(node).mine(1, block, 0);
         }
     }
     assert!(world.run_until(10 * MINUTE, |world| world.chain(2).tip().height > 700));
     world.mute.insert(0);
-    assert!(world.run_until(10 * MINUTE, |world| world.chain(2).tip().height == 3_000));
+    assert!(world.run_until(10 * MINUTE, |world| world.chain(2).tip().height == 1_800));
 }

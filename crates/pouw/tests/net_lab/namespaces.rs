@@ -1,0 +1,96 @@
+//! Network namespaces of a test's own: two switches with a wire between them, nodes on each.
+
+use std::process::{Command, Output};
+
+/// Two switches in a namespace; every node has a namespace of its own and a wire to one of them.
+pub(crate) struct Wires {
+    tag: String,
+    nodes: usize,
+}
+
+fn try_run(words: &str) -> Output {
+    let mut words = words.split_whitespace();
+    let program = words.next().unwrap();
+    let output = Command::new(program).args(words).output();
+    output.unwrap_or_else(|error| panic!("{program} (package iproute2): {error}"))
+}
+
+fn run(words: &str) {
+    let output = try_run(words);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}: {told}(needs root)");
+}
+
+impl Wires {
+    /// `sides[i]` is the switch of node i, 0 or 1. Addresses are 10.77.0.(i + 1).
+    pub(crate) fn new(sides: &[usize]) -> Self {
+        let tag = format!("pouw{}", std::process::id());
+        let wires = Self { tag, nodes: sides.len() };
+        let hub = wires.hub();
+        run(&format!("ip netns add {hub}"));
+        for side in 0..2 {
+            run(&format!("ip -n {hub} link add br{side} type bridge"));
+            run(&format!("ip -n {hub} link set br{side} up"));
+        }
+        run(&format!("ip -n {hub} link add trunk0 type veth peer name trunk1"));
+        for side in 0..2 {
+            run(&format!("ip -n {hub} link set trunk{side} master br{side}"));
+            run(&format!("ip -n {hub} link set trunk{side} up"));
+        }
+        for (node, side) in sides.iter().enumerate() {
+            let name = wires.name(node);
+            run(&format!("ip netns add {name}"));
+            run(&format!("ip -n {name} link set lo up"));
+            run(&format!("ip -n {hub} link add n{node} type veth peer name eth0 netns {name}"));
+            run(&format!("ip -n {hub} link set n{node} master br{side}"));
+            run(&format!("ip -n {hub} link set n{node} up"));
+            run(&format!("ip -n {name} addr add {}/24 dev eth0", Self::address(node)));
+            run(&format!("ip -n {name} link set eth0 up"));
+        }
+        wires
+    }
+
+    fn hub(&self) -> String {
+        format!("{}h", self.tag)
+    }
+
+    fn name(&self, node: usize) -> String {
+        format!("{}n{node}", self.tag)
+    }
+
+    pub(crate) fn address(node: usize) -> String {
+        format!("10.77.0.{}", node + 1)
+    }
+
+    /// What a program is run with to be in a node's namespace.
+    pub(crate) fn enter(&self, node: usize) -> Vec<String> {
+        ["ip", "netns", "exec", &self.name(node)].map(str::to_owned).to_vec()
+    }
+
+    pub(crate) fn cut(&self) {
+        run(&format!("ip -n {} link set trunk0 down", self.hub()));
+    }
+
+    pub(crate) fn join(&self) {
+        run(&format!("ip -n {} link set trunk0 up", self.hub()));
+    }
+
+    /// Slows the wire between the switches; false where the kernel can't.
+    pub(crate) fn slow(&self) -> bool {
+        let hub = self.hub();
+        let slowed =
+            try_run(&format!("tc -n {hub} qdisc add dev trunk0 root netem delay 150ms loss 2%"));
+        if !slowed.status.success() {
+            eprintln!("left out: the wire isn't slowed, since the kernel has no netem");
+        }
+        slowed.status.success()
+    }
+}
+
+impl Drop for Wires {
+    fn drop(&mut self) {
+        for name in (0..self.nodes).map(|node| self.name(node)).chain([self.hub()]) {
+            let _gone = try_run(&format!("ip netns del {name}"));
+        }
+    }
+}
