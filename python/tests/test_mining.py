@@ -91,8 +91,8 @@ def test_a_host_that_goes_away_and_a_socket_that_never_was_cost_nothing(host, mo
 
 def test_a_flood_of_work_keeps_nobody_from_computing(host):
     host.say(b"".join(work(number, NEVER, number % 256)["frame"] for number in range(5_000)))
-    layer = pouw.Linear(1024, 32)
-    x = torch.randn(16, 1024)
+    layer = pouw.Linear(2048, 32)
+    x = torch.randn(16, 2048)
     expected = layer(x)
     for _ in range(50):
         assert torch.equal(layer(x), expected)
