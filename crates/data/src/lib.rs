@@ -39,5 +39,7 @@ pub use slots::{
     InputRequest, InputSlot, MAX_ARCHIVES, MAX_INPUTS, MAX_PARTS, OutputSlot, Packing, SlotError,
     SlotRequest, Slots,
 };
-pub use transfer::{Progress, RetryPolicy, TransferError, Transferred, Transfers};
+pub use transfer::{
+    ListError, ListLimits, Listed, Progress, RetryPolicy, TransferError, Transferred, Transfers,
+};
 pub use url::{PresignedUrl, UrlError};

@@ -71,30 +71,65 @@ fn presign(
         return Err(PresignError::Lifetime(lifetime_s));
     }
     let path = format!("/{}/{}", location.bucket(), encode(key, true));
-    let signed = sign_query(
-        method,
-        location.host(),
-        &path,
-        location.region(),
+    sign_url(
+        location,
         credentials,
+        &Request { method, path, query: String::new() },
         now_s,
         lifetime_s,
     )
-    .ok_or(PresignError::Time(now_s))?;
+}
+
+/// A URL that reads one page of the list of a bucket's objects until `now_s + lifetime_s`: those
+/// whose keys begin with `prefix`, from where `token` says that the page before ended.
+pub(crate) fn presign_list(
+    location: &S3Location,
+    credentials: &S3Credentials,
+    prefix: &str,
+    token: Option<&str>,
+    now_s: u64,
+    lifetime_s: u64,
+) -> Result<PresignedUrl, PresignError> {
+    let token = token.map(|token| format!("&continuation-token={}", encode(token, false)));
+    let token = token.unwrap_or_default();
+    let query = format!("{token}&list-type=2&prefix={}", encode(prefix, false));
+    let request = Request { method: "GET", path: format!("/{}", location.bucket()), query };
+    sign_url(location, credentials, &request, now_s, lifetime_s)
+}
+
+/// What is asked for. The query's parameters sort behind the signature's own `X-Amz-…`, as lower
+/// case does, each with `&` before it.
+struct Request<'a> {
+    method: &'a str,
+    path: String,
+    query: String,
+}
+
+fn sign_url(
+    location: &S3Location,
+    credentials: &S3Credentials,
+    request: &Request<'_>,
+    now_s: u64,
+    lifetime_s: u64,
+) -> Result<PresignedUrl, PresignError> {
+    let (host, region) = (location.host(), location.region());
+    let signed = sign_query(host, region, request, credentials, now_s, lifetime_s)
+        .ok_or(PresignError::Time(now_s))?;
+    let path = &request.path;
     let url = Zeroizing::new(format!("{}{path}?{}", location.endpoint(), signed.as_str()));
     PresignedUrl::parse(&url).map_err(PresignError::Url)
 }
 
 /// The query of a request signed for `host`, with its signature last.
 fn sign_query(
-    method: &str,
     host: &str,
-    path: &str,
     region: &str,
+    request: &Request<'_>,
     credentials: &S3Credentials,
     now_s: u64,
     lifetime_s: u64,
 ) -> Option<Zeroizing<String>> {
+    let Request { method, path, query: asked } = request;
     let at = jiff::Timestamp::from_second(i64::try_from(now_s).ok()?).ok()?;
     let date = at.strftime("%Y%m%d").to_string();
     let stamp = at.strftime("%Y%m%dT%H%M%SZ").to_string();
@@ -109,6 +144,7 @@ fn sign_query(
         query.push_str(&encode(token, false));
     }
     query.push_str("&X-Amz-SignedHeaders=host");
+    query.push_str(asked);
     let canonical = Zeroizing::new(format!(
         "{method}\n{path}\n{}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD",
         query.as_str()
@@ -167,16 +203,10 @@ mod tests {
     /// The example of "Authenticating Requests: Using Query Parameters" in Amazon's API reference.
     #[test]
     fn the_published_example_is_signed_as_published() {
-        let query = sign_query(
-            "GET",
-            "examplebucket.s3.amazonaws.com",
-            "/test.txt",
-            "us-east-1",
-            &example(),
-            1_369_353_600,
-            86_400,
-        )
-        .unwrap();
+        let host = "examplebucket.s3.amazonaws.com";
+        let request = Request { method: "GET", path: "/test.txt".to_owned(), query: String::new() };
+        let query =
+            sign_query(host, "us-east-1", &request, &example(), 1_369_353_600, 86_400).unwrap();
         let expected = "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
         assert!(query.ends_with(&format!("X-Amz-Signature={expected}")), "{}", query.as_str());
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The most inputs of one task.
-pub const MAX_INPUTS: usize = 256;
+pub const MAX_INPUTS: usize = 2_000;
 /// The most parts of one task.
 pub const MAX_PARTS: usize = 10_000;
 /// The most numbered archive slots of one task.
@@ -41,6 +41,9 @@ pub enum SlotError {
     /// A name that is empty, too long, climbs, or comes twice.
     #[error("slot name {0:?} must be relative, without empty, '.' or '..' segments, and unique")]
     Name(String),
+    /// An input that would be a file and a folder.
+    #[error("input slot {0:?} is the folder of another: it cannot be a file too")]
+    Inside(String),
     /// The time limit is longer than a signature can live.
     #[error("a time limit of {0} s plus a day is longer than the {MAX_PRESIGN_S} s a URL can live")]
     TimeLimit(u64),
@@ -219,6 +222,7 @@ impl Slots {
         bound("parts", self.parts.len(), MAX_PARTS)?;
         bound("archive slots", self.archives.len(), MAX_ARCHIVES)?;
         unique(self.inputs.iter().map(|slot| slot.name.as_str()))?;
+        apart(&self.inputs)?;
         let outputs = self.parts.iter().chain(&self.archives).chain([&self.log, &self.manifest]);
         unique(outputs.map(|slot| slot.name.as_str()))
     }
@@ -239,6 +243,19 @@ fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), SlotError> {
     for name in names {
         if !is_relative(name) || name.len() > MAX_NAME_BYTES || !seen.insert(name) {
             return Err(SlotError::Name(name.chars().take(80).collect()));
+        }
+    }
+    Ok(())
+}
+
+/// No input lies in another.
+fn apart(inputs: &[InputSlot]) -> Result<(), SlotError> {
+    let names: std::collections::BTreeSet<_> =
+        inputs.iter().map(|slot| slot.name.as_str()).collect();
+    for name in &names {
+        let mut folders = name.match_indices('/').filter_map(|(at, _)| name.get(..at));
+        if let Some(file) = folders.find(|folder| names.contains(folder)) {
+            return Err(SlotError::Inside(file.chars().take(80).collect()));
         }
     }
     Ok(())
@@ -349,6 +366,19 @@ mod tests {
         assert!(matches!(error, SlotError::TimeLimit(_)), "{error}");
         let error = broken(&|r| r.time_limit_s = u64::MAX);
         assert!(matches!(error, SlotError::TimeLimit(_)), "{error}");
+    }
+
+    #[test]
+    fn an_input_inside_another_is_refused() {
+        let mut slots = presign(&request()).unwrap();
+        let one = slots.inputs[0].clone();
+        for (name, fits) in [("scene.blend2/a", true), ("scene.blend/a/b", false)] {
+            slots.inputs.truncate(1);
+            slots.inputs.push(InputSlot { name: name.into(), ..one.clone() });
+            let got = slots.check();
+            assert_eq!(got.is_ok(), fits, "{name}: {got:?}");
+        }
+        assert!(matches!(slots.check(), Err(SlotError::Inside(_))));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 mod client;
 mod download;
 mod error;
+mod list;
 mod upload;
 
 pub use client::{RetryPolicy, Transfers};
 pub use error::TransferError;
+pub use list::{ListError, ListLimits, Listed};
 
 use alloy_primitives::B256;
 
