@@ -40,7 +40,8 @@ fn a_network_that_was_cut_in_two_becomes_one_again() {
     let at = nodes.iter().map(Node::height).max().unwrap();
     let apart = |nodes: &[Node]| {
         let grown = [0, 2].iter().all(|node| nodes[*node].height() >= at + 5);
-        grown && nodes[0].block(at + 4) != nodes[2].block(at + 4)
+        let blocks = [0, 2].map(|node| nodes[node].block(at + 4));
+        grown && blocks.iter().all(Option::is_some) && blocks[0] != blocks[1]
     };
     wait_until("two chains", || apart(&nodes));
     // Each side goes on as one.

@@ -80,9 +80,15 @@ impl Node {
         serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
     }
 
+    /// The head's height; a node that is busy is asked again.
     pub(crate) fn height(&self) -> u64 {
-        let status = self.ask(&["chain", "status"]);
-        status.and_then(|status| status.pointer("/head/height")?.as_u64()).unwrap_or(0)
+        let mut height = None;
+        wait_until("answer of a node", || {
+            let status = self.ask(&["chain", "status"]);
+            height = status.and_then(|status| status.pointer("/head/height")?.as_u64());
+            height.is_some()
+        });
+        height.unwrap()
     }
 
     /// The id of its best chain's block at a height.

@@ -8,11 +8,11 @@ use pouw_chain::{Chain, Options};
 use pouw_consensus::Solver;
 use pouw_types::Network;
 
-use super::process::Node;
+use super::process::{Node, wait_until};
 
 const BLOCKS: u64 = 10_000;
 /// Without a new block for this long, a sync has stalled.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_secs(180);
 /// Time between the blocks, milliseconds: slow enough that they cost little work.
 const SPACING_MS: u64 = 8_000;
 
@@ -59,5 +59,8 @@ fn a_new_node_syncs_10_000_blocks_and_resumes_after_a_kill() {
     let fresh = Node::start(&[], &new, &arguments);
     assert!(fresh.height() >= before, "nothing that was committed is lost");
     follow(&fresh, BLOCKS);
-    assert_eq!(fresh.block(BLOCKS), source.block(BLOCKS));
+    wait_until("same block", || {
+        let block = fresh.block(BLOCKS);
+        block.is_some() && block == source.block(BLOCKS)
+    });
 }
