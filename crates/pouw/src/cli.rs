@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use pouw_net::Contact;
 use pouw_types::{Amount, RentalId};
 
+mod sim;
+
+pub use sim::{SimCommand, SimPlot};
+
 /// Rent machines, rent out machines, and run the chain that pays for it.
 #[derive(Debug, Parser)]
 #[command(name = "pouw", version, propagate_version = true, arg_required_else_help = true)]
@@ -98,55 +102,6 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// What can be simulated.
-#[derive(Debug, Subcommand)]
-pub enum SimCommand {
-    /// List the attacks
-    List,
-    /// Run one, and show its table and what of the claims holds
-    Attack {
-        /// Its name, from `pouw sim list`
-        name: String,
-        /// Where chance begins: the same seed gives the same numbers
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How often each cell is repeated
-        #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        seeds: u32,
-        /// The plot.
-        #[command(flatten)]
-        plot: SimPlot,
-    },
-    /// A year of blocks: many miners, a slow network, growing demand
-    Year {
-        /// Where chance begins: the same seed gives the same numbers
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How many miners
-        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = sim_miners)]
-        miners: usize,
-        /// The plot.
-        #[command(flatten)]
-        plot: SimPlot,
-    },
-}
-
-/// Where a simulation's plot goes.
-#[derive(Clone, Debug, Args)]
-pub struct SimPlot {
-    /// Write the plot to this file
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-}
-
-/// At least one miner in each lane, and no more than memory holds.
-fn sim_miners(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(count @ 5..=1_000_000) => Ok(count),
-        _ => Err("a number from 5 to 1000000".to_owned()),
-    }
 }
 
 /// `pouw devnet …`: without a word more it starts.

@@ -1,6 +1,7 @@
 //! Every attack by its name.
 
 use crate::report::Report;
+use crate::rule::Rule;
 
 mod credit;
 mod lanes;
@@ -16,11 +17,13 @@ pub struct Options {
     pub seed: u64,
     /// How often each cell is repeated.
     pub seeds: u32,
+    /// What the chains follow, where the attack doesn't compare rules itself.
+    pub rule: Rule,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seed: 1, seeds: 16 }
+        Self { seed: 1, seeds: 16, rule: Rule::Current }
     }
 }
 

@@ -35,6 +35,24 @@ impl Rule {
         }
     }
 
+    /// What one types for it.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::MinSpacing => "min-spacing",
+            Self::WindowFloor => "window-floor",
+            Self::TimeCredit => "time-credit",
+            Self::WorkSilence => "work-silence",
+        }
+    }
+
+    /// The rule of a key.
+    #[must_use]
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rule| rule.key() == key)
+    }
+
     /// The most time credit, in T.
     pub(crate) const fn bank(self) -> f64 {
         match self {

@@ -29,11 +29,13 @@ pub struct Year {
     pub delay: f64,
     /// How many days; a day is an epoch.
     pub days: u64,
+    /// What the chain follows.
+    pub rule: Rule,
 }
 
 impl Default for Year {
     fn default() -> Self {
-        Self { seed: 1, miners: 1_000, delay: 2.0, days: 365 }
+        Self { seed: 1, miners: 1_000, delay: 2.0, days: 365, rule: Rule::Current }
     }
 }
 
@@ -181,7 +183,7 @@ pub fn run(year: &Year, progress: &mut dyn FnMut(usize, usize)) -> Outcome {
         shares: vec![Shares::HASH_ONLY],
         subsidy,
     };
-    let chain = Chain::at_rest(Shares::HASH_ONLY, REST, Rule::Current);
+    let chain = Chain::at_rest(Shares::HASH_ONLY, REST, year.rule);
     let mut world = World::new(Network::new(year.miners, year.delay), chain, dice.clone());
     let (mut days, mut stale, mut blocks) = (vec![Day::default(); year.days as usize], 0, 0_u64);
     let (mut last, mut rates, mut booked) = (0.0, [REST[0], 2e14, 0.0], None);

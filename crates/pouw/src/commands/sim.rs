@@ -25,14 +25,14 @@ pub(crate) fn run(session: &Session, command: &SimCommand) -> anyhow::Result<()>
             list(output);
             Ok(())
         }
-        SimCommand::Attack { name, seed, seeds, plot } => {
+        SimCommand::Attack { name, seed, seeds, rule, plot } => {
             let attack = attack(name).ok_or_else(|| unknown(name))?;
-            let options = Options { seed: *seed, seeds: *seeds };
+            let options = Options { seed: *seed, seeds: *seeds, rule: *rule };
             let report = attack.run(&options, &mut |done, all| step(output, "cell", done, all));
             tell(output, attack.name, &report, plot)
         }
-        SimCommand::Year { seed, miners, plot } => {
-            let year = Year { seed: *seed, miners: *miners, ..Year::default() };
+        SimCommand::Year { seed, miners, rule, plot } => {
+            let year = Year { seed: *seed, miners: *miners, rule: *rule, ..Year::default() };
             let outcome =
                 year::run(&year, &mut |day, days| step(output, "day", day.saturating_add(1), days));
             tell(output, "year", &outcome.report(), plot)

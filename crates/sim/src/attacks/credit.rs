@@ -10,7 +10,6 @@ use crate::dice::Dice;
 use crate::mining::{Stamps, grow, next_block};
 use crate::race::shares;
 use crate::report::{Plot, Report, Table, mean};
-use crate::rule::Rule;
 
 /// Seconds of a period.
 const SLOTS: u64 = PERIOD * 60;
@@ -78,7 +77,7 @@ pub(super) fn grinding(options: &Options, progress: Progress<'_>) -> Report {
 fn future_slots(options: &Options) -> [f64; 3] {
     let run = |ahead: f64, run: u32| {
         let mut dice = [0, 1].map(|part| Dice::new(options.seed, u64::from(run) * 2 + part));
-        let mut chain = Chain::at_rest(shares(0.3, 0.3), REST, Rule::Current);
+        let mut chain = Chain::at_rest(shares(0.3, 0.3), REST, options.rule);
         let (mut now, mut won, mut slot) = (0.0, 0.0, 0.0);
         for _ in 0..1_000 {
             // Its next winning slot is fixed: what was seen to lose is not drawn again.
@@ -123,7 +122,7 @@ pub(super) fn withholding(options: &Options, progress: Progress<'_>) -> Report {
         let runs: Vec<[f64; 3]> = (0..options.seeds)
             .map(|run| {
                 let mut dice = Dice::new(options.seed, u64::from(run));
-                let mut chain = Chain::at_rest(shares(0.4, 0.3), REST, Rule::Current);
+                let mut chain = Chain::at_rest(shares(0.4, 0.3), REST, options.rule);
                 grow(&mut chain, REST, Stamps::Honest, (0.0, 86_400.0), &mut dice);
                 let rates = [REST[0], REST[1], REST[2] * (1.0 - part)];
                 let (mut now, mut credit, mut count, mut first) = (86_400.0, 0.0, 0.0, 0.0);

@@ -8,7 +8,6 @@ use crate::dice::Dice;
 use crate::mining::{Stamps, grow, next_block};
 use crate::race::shares;
 use crate::report::{Plot, Report, Table, mean};
-use crate::rule::Rule;
 
 /// What is left of [`REST`].
 fn part(by: Rates) -> Rates {
@@ -33,9 +32,9 @@ struct Death {
     on_return: f64,
 }
 
-fn die(split: Shares, left: Rates, seed: u64, run: u32) -> Death {
-    let mut dice = Dice::new(seed, u64::from(run));
-    let mut chain = Chain::at_rest(split, REST, Rule::Current);
+fn die(split: Shares, left: Rates, options: &Options, run: u32) -> Death {
+    let mut dice = Dice::new(options.seed, u64::from(run));
+    let mut chain = Chain::at_rest(split, REST, options.rule);
     let death = 24.0 * 3_600.0;
     grow(&mut chain, REST, Stamps::Honest, (0.0, death), &mut dice);
     let (first_60, now) = pace_of(&mut chain, part(left), death, 60, &mut dice);
@@ -63,7 +62,7 @@ pub(super) fn death(options: &Options, progress: Progress<'_>) -> Report {
     let (mut slowest, mut settled, mut burst): (f64, f64, f64) = (0.0, 0.0, 0.0);
     for (at, (name, split, left)) in cases.into_iter().enumerate() {
         let runs: Vec<Death> =
-            (0..options.seeds).map(|run| die(split, left, options.seed, run)).collect();
+            (0..options.seeds).map(|run| die(split, left, options, run)).collect();
         let of = |get: fn(&Death) -> f64| mean(&runs.iter().map(get).collect::<Vec<_>>());
         let row = [of(|d| d.first_60), of(|d| d.hours_3_4), of(|d| d.on_return)];
         slowest = slowest.max(row[0]);
@@ -73,7 +72,7 @@ pub(super) fn death(options: &Options, progress: Progress<'_>) -> Report {
         progress(at + 1, cases.len());
     }
     let mut dice = Dice::new(options.seed, 99);
-    let mut chain = Chain::at_rest(shares(0.95, 0.0), REST, Rule::Current);
+    let mut chain = Chain::at_rest(shares(0.95, 0.0), REST, options.rule);
     let mut now = 0.0;
     grow(&mut chain, REST, Stamps::Honest, (now, 86_400.0), &mut dice);
     now = 86_400.0;
@@ -92,11 +91,11 @@ pub(super) fn death(options: &Options, progress: Progress<'_>) -> Report {
 }
 
 /// Blocks that a miner of 5 % wins in 20,000, steady or hopping.
-fn hop(hops: bool, size: f64, seed: u64, run: u32) -> f64 {
-    let mut dice = Dice::new(seed, u64::from(run));
+fn hop(hops: bool, size: f64, options: &Options, run: u32) -> f64 {
+    let mut dice = Dice::new(options.seed, u64::from(run));
     let split = shares(0.4, 0.2);
     let mut chain =
-        Chain::at_rest(split, part([1.0 + size / 2.0, 1.0 + size / 2.0, 1.0]), Rule::Current);
+        Chain::at_rest(split, part([1.0 + size / 2.0, 1.0 + size / 2.0, 1.0]), options.rule);
     let (mut now, mut won) = (0.0, 0.0);
     for _ in 0..20_000 {
         let ease = |lane: Lane| REST[lane.index()] / chain.difficulty(lane);
@@ -127,7 +126,7 @@ pub(super) fn hopping(options: &Options, progress: Progress<'_>) -> Report {
     for (at, size) in sizes.into_iter().enumerate() {
         let day = |hops| {
             let runs: Vec<f64> =
-                (0..options.seeds).map(|run| hop(hops, size, options.seed, run)).collect();
+                (0..options.seeds).map(|run| hop(hops, size, options, run)).collect();
             mean(&runs) * 86_400.0
         };
         let (steady, hopping) = (day(false), day(true));
@@ -142,16 +141,16 @@ pub(super) fn hopping(options: &Options, progress: Progress<'_>) -> Report {
     report
 }
 
-/// The part of all blocks that a withholder of `power` ends up with, who would have `fair`.
-fn withhold(power: Rates, fair: f64, blocks: u64, seed: u64, run: u32) -> f64 {
-    let mut dice = [Dice::new(seed, u64::from(run) * 2), Dice::new(seed, u64::from(run) * 2 + 1)];
+/// The part of all 4,000 blocks that a withholder of `power` ends up with, who would have `fair`.
+fn withhold(power: Rates, fair: f64, options: &Options, run: u32) -> f64 {
+    let mut dice = [0, 1].map(|part| Dice::new(options.seed, u64::from(run) * 2 + part));
     let honest_rates = part(power.map(|p| 1.0 - p));
-    let mut public = Chain::at_rest(shares(0.4, 0.2), REST, Rule::Current);
+    let mut public = Chain::at_rest(shares(0.4, 0.2), REST, options.rule);
     let mut secret = public.clone();
     let (mut now, mut secret_own, mut secret_len) = (0.0, 0_u64, 0_u64);
     let (mut own, mut all) = (0_u64, 0_u64);
     let mut since_fork: u64 = 0;
-    while all < blocks {
+    while all < 4_000 {
         let theirs = next_block(&public, honest_rates, now, &mut dice[0]);
         let mine = next_block(&secret, part(power), now, &mut dice[1]);
         let (Some((theirs_at, theirs_lane)), Some((at, lane))) = (theirs, mine) else { break };
@@ -219,9 +218,8 @@ pub(super) fn selfish(options: &Options, progress: Progress<'_>) -> Report {
             .map(|((_, kind), line)| {
                 let power = kind(size);
                 let fair: f64 = power.iter().zip(split).map(|(p, s)| p * s).sum();
-                let runs: Vec<f64> = (0..options.seeds)
-                    .map(|run| withhold(power, fair, 4_000, options.seed, run))
-                    .collect();
+                let runs: Vec<f64> =
+                    (0..options.seeds).map(|run| withhold(power, fair, options, run)).collect();
                 let gain = mean(&runs) / fair;
                 line.push((size * 100.0, gain));
                 gain

@@ -10,7 +10,6 @@ use crate::dice::Dice;
 use crate::mining::next_block;
 use crate::race::shares;
 use crate::report::{Plot, Report, Table, mean};
-use crate::rule::Rule;
 
 const EPOCH: u64 = 1_440;
 
@@ -26,10 +25,10 @@ struct Pump {
 }
 
 /// Weight of a branch after each of so many days.
-fn branch(pump: Pump, days: &[f64], seed: u64, run: u32) -> Vec<f64> {
-    let mut dice = Dice::new(seed, u64::from(run));
+fn branch(pump: Pump, days: &[f64], options: &Options, run: u32) -> Vec<f64> {
+    let mut dice = Dice::new(options.seed, u64::from(run));
     let steps = Steps::of(Network::mainnet());
-    let mut chain = Chain::at_rest(shares(0.4, 0.0), REST, Rule::Current);
+    let mut chain = Chain::at_rest(shares(0.4, 0.0), REST, options.rule);
     let mut now = 0.0;
     let mut weights = Vec::new();
     for day in days {
@@ -76,7 +75,7 @@ pub(super) fn run(options: &Options, progress: Progress<'_>) -> Report {
     ];
     let of = |pump| -> Vec<f64> {
         let runs: Vec<Vec<f64>> =
-            (0..options.seeds).map(|run| branch(pump, &days, options.seed, run)).collect();
+            (0..options.seeds).map(|run| branch(pump, &days, options, run)).collect();
         (0..days.len())
             .map(|at| mean(&runs.iter().map(|run| run[at]).collect::<Vec<_>>()))
             .collect()

@@ -24,7 +24,8 @@ fn run(
     plot.log = true;
     let mut all = Vec::new();
     for (at, (name, race)) in cases.iter().enumerate() {
-        let ratios = race.ratios(&HOURS, options.seed, options.seeds);
+        let rule = if race.rule == Rule::Current { options.rule } else { race.rule };
+        let ratios = Race { rule, ..*race }.ratios(&HOURS, options.seed, options.seeds);
         table.row(*name, &ratios);
         plot.line(*name, HOURS.into_iter().zip(ratios.iter().copied()).collect());
         all.push(ratios);
@@ -140,8 +141,12 @@ pub(super) fn time_bank(options: &Options, progress: Progress<'_>) -> Report {
     for (at, (name, split)) in splits.into_iter().enumerate() {
         let finals = Stamps::ALL.map(|stamps| {
             // Lane 2 can't choose its times, so the branch has none, and neither has the honest one.
-            let race =
-                Race { stamps, honest: [1.0, 1.0, 0.0], ..Race::new(split, [1.0, 1.0, 0.0]) };
+            let race = Race {
+                stamps,
+                honest: [1.0, 1.0, 0.0],
+                rule: options.rule,
+                ..Race::new(split, [1.0, 1.0, 0.0])
+            };
             let ratios = race.ratios(&HOURS, options.seed, options.seeds);
             if at == 0 {
                 plot.line(stamps.name(), HOURS.into_iter().zip(ratios.iter().copied()).collect());

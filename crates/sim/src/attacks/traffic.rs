@@ -6,7 +6,6 @@ use crate::dice::Dice;
 use crate::network::{Network, World};
 use crate::race::shares;
 use crate::report::{Plot, Report, Table, mean};
-use crate::rule::Rule;
 
 /// Bytes of the longest certificate.
 const CERTIFICATE: f64 = 34_490.0;
@@ -91,7 +90,7 @@ pub(super) fn delay(options: &Options, progress: Progress<'_>) -> Report {
     let (mut points, mut undelayed, mut at_two) = (Vec::new(), 0.0, 0.0);
     for (at, delay) in delays.into_iter().enumerate() {
         let runs: Vec<[f64; 6]> =
-            (0..options.seeds.clamp(1, 4)).map(|run| slow(delay, options.seed, run)).collect();
+            (0..options.seeds.clamp(1, 4)).map(|run| slow(delay, options, run)).collect();
         let row = [0, 1, 2, 3, 4, 5]
             .map(|place| mean(&runs.iter().map(|run| run[place]).collect::<Vec<_>>()));
         if at == 0 {
@@ -112,9 +111,9 @@ pub(super) fn delay(options: &Options, progress: Progress<'_>) -> Report {
 }
 
 /// Stale %, s/block, parts by lane, weight a second: 300 miners, 6,000 blocks.
-fn slow(delay: f64, seed: u64, run: u32) -> [f64; 6] {
-    let chain = Chain::at_rest(shares(0.4, 0.2), REST, Rule::Current);
-    let dice = Dice::new(seed, u64::from(run) + 500);
+fn slow(delay: f64, options: &Options, run: u32) -> [f64; 6] {
+    let chain = Chain::at_rest(shares(0.4, 0.2), REST, options.rule);
+    let dice = Dice::new(options.seed, u64::from(run) + 500);
     let mut world = World::new(Network::new(300, delay), chain, dice);
     let (mut stale, mut won, mut blocks, mut end) = (0.0, [0.0; 3], 0.0, T);
     while blocks < 6_000.0 {
