@@ -21,6 +21,10 @@ const MAX_DROP: i64 = 12 * ONE;
 const QUIET_SPACINGS: i64 = 8 * ONE;
 /// A late block counts as at most this many spacings.
 const MAX_SPACINGS: u64 = 240;
+/// And a hard one, as [`MAX_SPACINGS`].
+const MAX_SILENCE: i64 = 240 * ONE;
+/// Over how many of its half-lives the clock's mean runs: a day on the main network.
+const MEAN_HALF_LIVES: i64 = 24;
 /// 1/κ: what a block moves its lane's level by, inverted.
 const INVERSE_KAPPA: i128 = 8;
 /// Lowest difficulty of each lane, as a logarithm: 1, 2^18 (one ticket), 1.
@@ -78,8 +82,19 @@ pub struct LaneState {
 pub struct Difficulty {
     /// G: the common clock.
     pub clock: i64,
+    /// Ḡ: its mean over 24 half-lives.
+    pub mean_clock: i64,
     /// The lanes, by number.
     pub lanes: [LaneState; 3],
+}
+
+/// How many usual spacings a block stands for, at least one.
+#[derive(Clone, Copy)]
+struct Spacings {
+    /// By its timestamp.
+    by_time: i64,
+    /// By its timestamp or its work, whichever says more.
+    silent: i64,
 }
 
 /// `⌊a·b/c⌋`, saturating.
@@ -108,7 +123,7 @@ impl Difficulty {
                 lane.level = start;
             }
         }
-        let mut genesis = Self { clock: 0, lanes };
+        let mut genesis = Self { clock: 0, mean_clock: 0, lanes };
         let live = shares.by_lane().into_iter().sum();
         genesis.price(live, shares.by_lane());
         genesis
@@ -118,11 +133,19 @@ impl Difficulty {
     /// the block that follows.
     #[must_use]
     pub fn after(self, pace: &Pace, lane: Lane, spacing_ms: u64, shares: Shares) -> Self {
-        self.after_silence(pace, lane, spacing_ms, ONE, shares)
+        self.after_silence(pace, lane, spacing_ms, self.silence_by_work(), shares)
+    }
+
+    /// In how many usual spacings this much work is done: 2^(G − Ḡ), from 1 to 240. A branch can't
+    /// hide by its timestamps how long its other lanes won nothing.
+    fn silence_by_work(&self) -> i64 {
+        let harder = self.clock.saturating_sub(self.mean_clock).clamp(0, 8 * ONE);
+        let spacings = exp2(harder.saturating_add(32 * ONE));
+        i64::try_from(spacings).unwrap_or(MAX_SILENCE).min(MAX_SILENCE)
     }
 
     /// [`Difficulty::after`] where the block counts as at least `silence` spacings in which the
-    /// other lanes won nothing (units of 2^-32; the rules have one).
+    /// other lanes won nothing (units of 2^-32).
     ///
     /// For the simulator, which asks what other ways to count would change.
     #[must_use]
@@ -141,14 +164,18 @@ impl Difficulty {
         let block = i64::try_from(pace.block_ms).unwrap_or(i64::MAX);
         let half_life = i64::try_from(pace.half_life_blocks).unwrap_or(i64::MAX);
 
-        // 1. The clock.
+        // 1. The clock, and its mean until the parent.
+        let away = self.clock.saturating_sub(self.mean_clock);
+        let blocks = half_life.saturating_mul(MEAN_HALF_LIVES);
+        self.mean_clock = self.mean_clock.saturating_add(mul_div(away, 1, blocks));
         let early = block.saturating_sub(spacing);
         let step = mul_div(early, ONE, block.saturating_mul(half_life));
         self.clock = self.clock.saturating_add(step);
-        let spacings = mul_div(spacing, ONE, block).max(silence);
+        let by_time = mul_div(spacing, ONE, block).max(ONE);
+        let spacings = Spacings { by_time, silent: by_time.max(silence) };
 
         self.open(pace, shares);
-        self.hear(lane, spacings, shares);
+        self.hear(lane, spacings.silent, shares);
         let live = self.silence(shares);
         self.trade(lane, spacings, shares, live);
         self.price(live, shares);
@@ -204,13 +231,15 @@ impl Difficulty {
     }
 
     /// 4. Lanes trade level; quiet ones sink.
-    fn trade(&mut self, lane: Lane, spacings: i64, shares: [u32; 3], live: u32) {
+    fn trade(&mut self, lane: Lane, spacings: Spacings, shares: [u32; 3], live: u32) {
         let whole = i128::from(live.max(1));
         for (index, (state, share)) in self.lanes.iter_mut().zip(shares).enumerate() {
             if share == 0 {
                 continue;
             }
             if state.quiet {
+                // A lane that just opened has no place yet that work could tell of.
+                let spacings = if state.fresh { spacings.by_time } else { spacings.silent };
                 let sinks = mul_div(spacings, i64::from(share), 5 * 65_536);
                 if state.fresh {
                     state.level = state.level.saturating_sub(sinks);
@@ -262,6 +291,7 @@ impl Difficulty {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.clock.to_le_bytes());
+        out.extend_from_slice(&self.mean_clock.to_le_bytes());
         for lane in &self.lanes {
             out.extend_from_slice(&lane.level.to_le_bytes());
             out.push(u8::from(lane.quiet) | (u8::from(lane.fresh) << 1));
@@ -273,6 +303,7 @@ impl Difficulty {
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let clock = reader.i64("clock")?;
+        let mean_clock = reader.i64("mean clock")?;
         let mut lanes = [LaneState::default(); 3];
         for lane in &mut lanes {
             lane.level = reader.i64("level")?;
@@ -286,6 +317,6 @@ impl Difficulty {
             lane.drop = reader.i64("drop")?;
             lane.difficulty = u128::from_le_bytes(reader.array("difficulty")?);
         }
-        Ok(Self { clock, lanes })
+        Ok(Self { clock, mean_clock, lanes })
     }
 }

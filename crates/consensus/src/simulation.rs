@@ -4,7 +4,7 @@ use alloy_primitives::B256;
 use pouw_types::Network;
 use proptest::prelude::*;
 
-use crate::fixed::ONE;
+use crate::fixed::{ONE, log2};
 use crate::{Difficulty, Lane, Pace, Shares, Standing};
 
 /// A small generator of its own, so that a seed means the same everywhere.
@@ -84,8 +84,8 @@ fn asleep_for_eight_hours_a_devnet_does_not_flood() {
 
 /// Three lanes at shares (½, ¼, ¼), each with a steady rate of its own.
 fn run_three(seed: u64, blocks: u32, mut alive: impl FnMut(u32) -> [bool; 3]) -> ([u32; 3], u64) {
-    // Levels that such slow miners can start from.
-    let start_levels = [16 * ONE, 18 * ONE, 0];
+    // At rest: each lane has its share at one block a minute.
+    let start_levels = [600_000, 9_600_000, 720].map(log2);
     let pace = Pace { start_levels, ..Pace::of(Network::mainnet()) };
     let shares = Shares { matmul: 16_384, credit: 16_384 };
     let mut difficulty = Difficulty::genesis(&pace, shares);
@@ -156,6 +156,37 @@ fn a_frozen_lane_keeps_its_state() {
     let opened = difficulty.after(&pace, Lane::Hash, 2_000, open);
     assert!(opened.lanes[1].quiet && opened.lanes[1].fresh);
     assert!(opened.of(Lane::Matmul) >= 1 << 18);
+}
+
+/// Vectors of u and of the mean: frozen timestamps hide no work.
+#[test]
+fn silence_is_counted_by_work_and_by_time() {
+    let pace = Pace::of(Network::mainnet());
+    let shares = Shares { matmul: 16_384, credit: 0 };
+    let mut heard = Difficulty::genesis(&pace, shares);
+    heard.lanes[1].quiet = false;
+    let after = |clock, spacing_ms| {
+        let next = Difficulty { clock, ..heard }.after(&pace, Lane::Hash, spacing_ms, shares);
+        (next.lanes[1].since, next.mean_clock)
+    };
+    assert_eq!(after(0, 1), (ONE, 0));
+    assert_eq!(after(3 * ONE, 1), (8 * ONE, 8_947_848));
+    assert_eq!(after(3 * ONE, 600_000), (10 * ONE, 8_947_848));
+    assert_eq!(after(-3 * ONE, 1), (ONE, -8_947_849));
+    assert_eq!(after(100 * ONE, 1).0, 240 * ONE);
+    assert_eq!(after(0, u64::MAX).0, 240 * ONE);
+}
+
+#[test]
+fn a_lane_that_just_opened_sinks_by_time_alone() {
+    let pace = Pace::of(Network::mainnet());
+    let open = Shares { matmul: 16_384, credit: 0 };
+    let sinks = |clock| {
+        let before = Difficulty { clock, ..Difficulty::genesis(&pace, Shares::HASH_ONLY) };
+        let opened = before.after(&pace, Lane::Hash, 1, open);
+        opened.lanes[1].level - opened.after(&pace, Lane::Hash, 1, open).lanes[1].level
+    };
+    assert_eq!(sinks(3 * ONE), sinks(0));
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "timestamps",
-        about: "a secret branch of hash x3 that lies about time, under the rules and four candidates",
+        about: "a secret branch of hash x3 that lies about time, under the rules and four others",
         run: races::timestamps,
     },
     Attack {

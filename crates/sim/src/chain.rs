@@ -27,8 +27,6 @@ pub(crate) struct Chain {
     pub(crate) standing: Standing,
     pace: Pace,
     rule: Rule,
-    /// Slow mean of the clock, for [`Rule::WorkSilence`].
-    slow_clock: f64,
     /// Times of the last blocks, for [`Rule::WindowFloor`].
     recent: VecDeque<u64>,
     /// Time credit, for [`Rule::TimeCredit`].
@@ -51,7 +49,7 @@ impl Chain {
                 lane.level = log2(lane.difficulty);
             }
         }
-        let difficulty = Difficulty { clock: 0, lanes };
+        let difficulty = Difficulty { clock: 0, mean_clock: 0, lanes };
         let standing = Standing {
             shares,
             difficulty,
@@ -59,7 +57,7 @@ impl Chain {
             ..Standing::genesis(network, B256::ZERO)
         };
         let recent = VecDeque::from([START_MS]);
-        Self { standing, pace, rule, slow_clock: 0.0, recent, bank: rule.bank(), counted: 0.0 }
+        Self { standing, pace, rule, recent, bank: rule.bank(), counted: 0.0 }
     }
 
     /// Seconds since the start, by the last block's timestamp.
@@ -115,30 +113,18 @@ impl Chain {
         let time_ms = START_MS + (time * 1_000.0).round() as u64;
         let spacing_ms = time_ms - self.standing.time_ms;
         let weight = to_f64(self.standing.weight(lane)) / to_f64(U256::from(1) << 64);
-        match self.rule {
-            Rule::WorkSilence => {
-                let clock = self.standing.difficulty.clock as f64 / ONE as f64;
-                let silence = (clock - self.slow_clock).exp2().clamp(1.0, 240.0);
-                let after = self.standing.difficulty.after_silence(
-                    &self.pace,
-                    lane,
-                    spacing_ms,
-                    (silence * ONE as f64) as i64,
-                    next,
-                );
-                self.slow_clock += (clock - self.slow_clock) / 1_440.0;
-                let step = weight::step(next, &self.standing.difficulty, &after);
-                self.standing.total_weight += self.standing.weight(lane);
-                self.standing.weight_log2 += step;
-                self.standing.difficulty = after;
-                self.standing.height += 1;
-                self.standing.time_ms = time_ms;
-                self.standing.shares = next;
-            }
-            _ => {
-                let core = self.core(lane, time_ms);
-                self.standing = self.standing.after_core_moving(&self.pace, &core, next);
-            }
+        if self.rule == Rule::Current {
+            let core = self.core(lane, time_ms);
+            self.standing = self.standing.after_core_moving(&self.pace, &core, next);
+        } else {
+            let before = &self.standing.difficulty;
+            let after = before.after_silence(&self.pace, lane, spacing_ms, ONE, next);
+            self.standing.total_weight += self.standing.weight(lane);
+            self.standing.weight_log2 += weight::step(next, before, &after);
+            self.standing.difficulty = after;
+            self.standing.height += 1;
+            self.standing.time_ms = time_ms;
+            self.standing.shares = next;
         }
         if self.rule == Rule::TimeCredit {
             self.bank =

@@ -1,4 +1,4 @@
-//! The rules as they are, and candidates that might close what timestamps open.
+//! The rules as they are, and what was weighed against them to close what timestamps open.
 
 /// Which rule a simulated chain follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -6,32 +6,31 @@ pub enum Rule {
     /// As in `docs/spec/chain.md`.
     #[default]
     Current,
-    /// A block's time is at least T/4 after its parent's.
+    /// Silence is counted by timestamps alone: a block stands for one spacing at least.
+    TimeSilence,
+    /// And a block's time is at least T/4 after its parent's.
     MinSpacing,
-    /// A block's time is at least n·T/4 after that of its n-th ancestor, n up to 11.
+    /// And a block's time is at least n·T/4 after that of its n-th ancestor, n up to 11.
     WindowFloor,
-    /// A block weighs in full only as far as its branch has saved up time: a quarter of T each, at
+    /// And a block weighs in full only as far as its branch has saved up time: a quarter of T each, at
     /// most 60 T saved.
     TimeCredit,
-    /// A block that is harder than blocks have lately been counts as so many spacings of silence of
-    /// the other lanes: 2^(G − slow mean of G over 1,440 blocks).
-    WorkSilence,
 }
 
 impl Rule {
-    /// The rules as they are, then the candidates.
+    /// The rules as they are, then the others.
     pub const ALL: [Self; 5] =
-        [Self::Current, Self::MinSpacing, Self::WindowFloor, Self::TimeCredit, Self::WorkSilence];
+        [Self::Current, Self::TimeSilence, Self::MinSpacing, Self::WindowFloor, Self::TimeCredit];
 
     /// What tables call it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Current => "as it is",
+            Self::TimeSilence => "silence by time",
             Self::MinSpacing => "spacing >= T/4",
             Self::WindowFloor => "11 blocks >= 11 T/4",
             Self::TimeCredit => "weight by time credit",
-            Self::WorkSilence => "silence by work",
         }
     }
 
@@ -40,10 +39,10 @@ impl Rule {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Current => "current",
+            Self::TimeSilence => "time-silence",
             Self::MinSpacing => "min-spacing",
             Self::WindowFloor => "window-floor",
             Self::TimeCredit => "time-credit",
-            Self::WorkSilence => "work-silence",
         }
     }
 

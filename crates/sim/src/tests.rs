@@ -42,9 +42,10 @@ fn a_branch_with_half_of_everything_falls_behind_and_one_with_twice_gets_ahead()
 }
 
 #[test]
-fn frozen_timestamps_help_a_long_branch_of_one_lane() {
+fn frozen_timestamps_help_a_long_branch_where_silence_is_counted_by_time() {
     let ratio = |stamps| {
-        let race = Race { stamps, ..Race::new(shares(0.1, 0.1), [3.0, 0.0, 0.0]) };
+        let rule = Rule::TimeSilence;
+        let race = Race { stamps, rule, ..Race::new(shares(0.1, 0.1), [3.0, 0.0, 0.0]) };
         race.ratios(&[24.0], 5, 2)[0]
     };
     assert!(ratio(Stamps::Frozen) > ratio(Stamps::Honest) * 1.2);
@@ -57,7 +58,7 @@ fn counting_silence_by_work_takes_that_away() {
             Race { stamps: Stamps::Frozen, rule, ..Race::new(shares(0.1, 0.1), [3.0, 0.0, 0.0]) };
         race.ratios(&[24.0], 5, 2)[0]
     };
-    assert!(ratio(Rule::WorkSilence) < ratio(Rule::Current) * 0.8);
+    assert!(ratio(Rule::Current) < ratio(Rule::TimeSilence) * 0.8);
 }
 
 #[test]
