@@ -262,9 +262,10 @@ fn check_task(request: &TaskRequest, expected: SpecHash) -> Reply<()> {
         return bad("bad-slots", error.to_string(), "presign the slots again");
     }
     for input in &request.task.inputs {
-        if !request.slots.inputs.iter().any(|slot| slot.name == input.to.as_str()) {
+        if request.slots_of(input).is_empty() {
             let text = format!("input {} has no slot", input.to);
-            return bad("missing-slot", text, "presign one slot an input");
+            let hint = "presign one slot an input, or one for each object of a prefix";
+            return bad("missing-slot", text, hint);
         }
     }
     let parts = request.task.parts.as_ref().map_or(0, |parts| parts.count);

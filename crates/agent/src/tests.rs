@@ -4,6 +4,7 @@ mod crash;
 mod door;
 mod faults;
 mod gates;
+mod inputs;
 mod life;
 pub(crate) mod time;
 mod world;

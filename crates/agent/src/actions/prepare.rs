@@ -89,14 +89,26 @@ pub(super) async fn load(scene: Scene<'_>) -> Done {
     let user = scene.context.engine_info.task_user;
     for (index, input) in request.task.inputs.iter().enumerate() {
         let name = input.to.as_str();
-        let slot = request.slots.inputs.iter().find(|slot| slot.name == name);
-        let slot = slot.ok_or_else(|| Trouble::client(format!("input {name} has no slot")))?;
-        let slot = InputSlot { blake3: input.blake3.or(slot.blake3), ..slot.clone() };
         let target = match input.mode {
             InputMode::ReadOnly => sandbox::input_path(&scratch, index),
             InputMode::ReadWrite => scratch.work().join(name),
         };
-        fetch(scene, &scratch, &slot, &target, input.max_bytes).await?;
+        let slots = request.slots_of(input);
+        if slots.is_empty() {
+            return Err(Trouble::client(format!("input {name} has no slot")));
+        }
+        // The cap is for all objects of a prefix together.
+        let mut left_bytes = input.max_bytes;
+        for slot in slots {
+            let slot = InputSlot { blake3: input.blake3.or(slot.blake3), ..slot.clone() };
+            let below = slot.name.strip_prefix(name).unwrap_or_default().trim_start_matches('/');
+            let file = if below.is_empty() { target.clone() } else { target.join(below) };
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder).map_err(|error| Trouble::host(in_full(&error)))?;
+            }
+            let moved = fetch(scene, &scratch, &slot, &file, left_bytes).await?;
+            left_bytes = left_bytes.saturating_sub(moved);
+        }
         if input.mode == InputMode::ReadWrite {
             own_all(&target, user).map_err(|error| Trouble::host(in_full(&error)))?;
         }
@@ -104,13 +116,14 @@ pub(super) async fn load(scene: Scene<'_>) -> Done {
     Ok(Outcome::Loaded)
 }
 
+/// Brings one object to where it belongs; its size in bytes.
 async fn fetch(
     scene: Scene<'_>,
     scratch: &Scratch,
     slot: &InputSlot,
     target: &Path,
     max_bytes: u64,
-) -> Result<(), Trouble> {
+) -> Result<u64, Trouble> {
     let Scene { context, rental } = scene;
     let name = slot.name.clone();
     let progress = |done: u64, total: Option<u64>| {
@@ -134,7 +147,7 @@ async fn fetch(
         archive::unpack(file, target, limits).map_err(|error| Trouble::client(in_full(&error)))?;
         std::fs::remove_file(&landing).map_err(io)?;
     }
-    Ok(())
+    Ok(moved.size_bytes)
 }
 
 fn own_all(path: &Path, user: crate::engine::User) -> std::io::Result<()> {

@@ -4,8 +4,8 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use pouw_data::Slots;
-use pouw_spec::Task;
+use pouw_data::{InputSlot, Slots};
+use pouw_spec::{Input, Task};
 use pouw_types::contracts::Stop;
 use pouw_types::signing::{Signed, SignedQuote};
 use pouw_types::{Amount, MachineId, RentalId};
@@ -79,6 +79,21 @@ pub struct TaskRequest {
     /// The files that the task names as secrets.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+}
+
+impl TaskRequest {
+    /// Where an input is read: from the slot of its name, or, where it comes from a prefix, from
+    /// one slot for each object, named by the path below the input's.
+    #[must_use]
+    pub fn slots_of(&self, input: &Input) -> Vec<&InputSlot> {
+        let name = input.to.as_str();
+        let below = |slot: &InputSlot| {
+            slot.name.strip_prefix(name).is_some_and(|rest| {
+                rest.is_empty() || (input.from.is_directory() && rest.starts_with('/'))
+            })
+        };
+        self.slots.inputs.iter().filter(|slot| below(slot)).collect()
+    }
 }
 
 /// Ends a rental.

@@ -93,3 +93,25 @@ async fn a_long_rental_is_settled_as_often_as_the_host_says() {
     assert_eq!(settled, 2);
     assert_eq!(world.status(id).step, Step::Run);
 }
+
+/// what a client may get back when its host fails is bounded by what the task can lose, also
+/// for a task that no walk has checked.
+#[tokio::test]
+async fn without_checkpoints_the_refund_window_is_ten_minutes_whatever_is_asked() {
+    let world = World::new().await;
+    let kept = "checkpoint: {path: saved}\n";
+    for (extra, asked, expected) in [
+        ("", None, 600),
+        ("", Some(60), 60),
+        ("", Some(3_600), 600),
+        (kept, None, 3_600),
+        (kept, Some(1_800), 1_800),
+        (kept, Some(u32::MAX), 3_600),
+    ] {
+        let mut task = task(&format!("{extra}limits:\n  time: 1h\n"));
+        task.refund_window_s = asked;
+        let id = world.open(&task, None, |_| ());
+        let quoted = world.chain.lock().rentals[&id].0.refundWindowS;
+        assert_eq!(quoted, expected, "{extra}{asked:?}");
+    }
+}

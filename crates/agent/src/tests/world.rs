@@ -421,11 +421,14 @@ impl Mover for FakeStore {
         &self,
         slot: &InputSlot,
         to: &Path,
-        _max_bytes: u64,
+        max_bytes: u64,
         _progress: &dyn Progress,
     ) -> Result<Transferred, MoveError> {
         let bytes = self.0.lock().unwrap().get(slot.url.expose()).cloned();
         let bytes = bytes.ok_or_else(|| MoveError::Permanent("no such object".to_owned()))?;
+        if moved(&bytes).size_bytes > max_bytes {
+            return Err(MoveError::Permanent("too large".to_owned()));
+        }
         if slot.blake3.is_some_and(|expected| expected != moved(&bytes).blake3) {
             return Err(MoveError::Permanent("another digest".to_owned()));
         }

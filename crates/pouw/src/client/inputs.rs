@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use pouw_data::archive::{self, ArchiveLimits};
 use pouw_data::{
-    InputRequest, OutputSlot, Packing, PresignedUrl, Progress, S3Location, SlotRequest, Slots,
-    presign_get, presign_put,
+    InputRequest, ListLimits, MAX_INPUTS, OutputSlot, Packing, PresignedUrl, Progress, S3Location,
+    SlotRequest, Slots, presign_get, presign_put,
 };
 use pouw_spec::{Input, Location, Output, Task};
 
@@ -39,11 +39,47 @@ const GRACE_S: u64 = 86_400;
 /// Finds all inputs; `folder` is where relative paths begin.
 ///
 /// # Errors
-/// [`WrongInput`] for a file that isn't there, is no regular file, or is larger than the task says.
-pub fn find(task: &Task, folder: &Path, bucket: &Bucket) -> anyhow::Result<Vec<Found>> {
+/// [`WrongInput`] for a file that isn't there, is no regular file, or is larger than the task says,
+/// and for a prefix below which is nothing, too much, or what can't be a file.
+pub async fn find(task: &Task, folder: &Path, bucket: &Bucket) -> anyhow::Result<Vec<Found>> {
     let life_s = task.limits.time_s.saturating_add(GRACE_S);
-    let found = task.inputs.iter().map(|input| find_one(input, folder, bucket, life_s));
-    found.collect()
+    let mut found = Vec::new();
+    for input in &task.inputs {
+        match &input.from {
+            Location::S3 { bucket: other, key } if input.from.is_directory() => {
+                found.extend(find_below(input, other, key, bucket, life_s).await?);
+            }
+            _ => found.push(find_one(input, folder, bucket, life_s)?),
+        }
+    }
+    Ok(found)
+}
+
+/// Each object below a prefix, as the store lists them now, with an address of its own.
+async fn find_below(
+    input: &Input,
+    other: &str,
+    prefix: &str,
+    bucket: &Bucket,
+    life_s: u64,
+) -> anyhow::Result<Vec<Found>> {
+    let own = &bucket.location;
+    let at = S3Location::new(own.endpoint(), own.region(), other, "")?;
+    let limits = ListLimits { objects: MAX_INPUTS, size_bytes: input.max_bytes };
+    let listed = bucket.transfers.list(&at, &bucket.credentials, prefix, limits, now_s()).await;
+    let listed = listed.map_err(|error| {
+        WrongInput(format!("input {}: {:#}", input.from, anyhow::Error::from(error)))
+    })?;
+    let mut found = Vec::new();
+    for object in listed {
+        let url = presign_get(&at, &bucket.credentials, &object.key, now_s(), life_s)?;
+        found.push(Found {
+            name: format!("{}/{}", input.to, object.name),
+            size_bytes: Some(object.size_bytes),
+            source: Source::Address(url),
+        });
+    }
+    Ok(found)
 }
 
 fn find_one(input: &Input, folder: &Path, bucket: &Bucket, life_s: u64) -> anyhow::Result<Found> {
@@ -55,9 +91,6 @@ fn find_one(input: &Input, folder: &Path, bucket: &Bucket, life_s: u64) -> anyho
             Ok(Found { name, size_bytes: None, source })
         }
         Location::S3 { bucket: other, key } => {
-            if input.from.is_directory() {
-                return Err(wrong("name one object, not a prefix".to_owned()).into());
-            }
             let own = &bucket.location;
             let at = S3Location::new(own.endpoint(), own.region(), other, "")?;
             let url = presign_get(&at, &bucket.credentials, key, now_s(), life_s)?;

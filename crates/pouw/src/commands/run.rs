@@ -132,7 +132,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
     }
     let rental = plan.quote.rental;
     let bucket = Bucket::open(&prepared.profile, &format!("{rental}"))?;
-    let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket)?;
+    let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket).await?;
     keep_task(&plan.task, &bucket).await?;
     let slots = upload(session, &plan.task, &found, &bucket).await?;
     let opened = open(session, &prepared, &plan, &bucket).await?;
