@@ -187,6 +187,7 @@ async fn the_openapi_document_describes_what_answers() {
         "/v1/blocks/{id}",
         "/v1/offers",
         "/v1/openapi.json",
+        "/v1/peers",
         "/v1/signers",
         "/v1/signers/{address}/receipts",
         "/v1/signers/{address}/stop",
