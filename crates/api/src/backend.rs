@@ -11,6 +11,8 @@ use async_trait::async_trait;
 use pouw_types::Network;
 use tokio::sync::broadcast;
 
+use crate::lanes::{BlockLine, BlockList, LanesView, MiningView, SharesOverTime};
+
 /// A block, named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockRef {
@@ -489,6 +491,18 @@ pub trait Backend: Send + Sync + 'static {
     fn peering(&self) -> Option<Peering> {
         None
     }
+
+    /// Blocks of the best chain, newest first.
+    async fn block_list(&self, list: BlockList) -> Result<Vec<BlockLine>, BackendError>;
+
+    /// The lanes over the last `window` blocks.
+    async fn lanes(&self, window: u64) -> Result<LanesView, BackendError>;
+
+    /// The shares of the last epochs and why they moved.
+    async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError>;
+
+    /// What this node's miner does; `None` where it has none.
+    fn mining(&self) -> Option<MiningView>;
 
     /// What happens from now on. A receiver that falls behind loses events and is told so.
     fn subscribe(&self) -> broadcast::Receiver<Event>;

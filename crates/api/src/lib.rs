@@ -18,6 +18,7 @@ pub mod backend;
 mod board;
 mod config;
 mod guard;
+pub mod lanes;
 mod rpc;
 pub mod server;
 pub mod signer;

@@ -1,6 +1,7 @@
 //! The HTTP API: JSON in and out, errors as `{"error": {"code", "message", "hint"}}`.
 
 mod chain;
+mod lanes;
 mod offers;
 mod openapi;
 mod signers;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 use self::openapi::{Route, body, none};
 use crate::backend::BackendError;
+use crate::lanes::{LanesView, SharesOverTime};
 use crate::server::{Node, json_body};
 
 /// Why a request was not answered.
@@ -75,6 +77,9 @@ pub(crate) fn routes() -> Routes {
     routes
 }
 
+/// What `/v1/blocks` says of itself.
+const LIST: &str = "Blocks, newest first (?lane=1&limit=20&below=HEIGHT)";
+
 fn chain_routes() -> Routes {
     vec![
         (Route::get("/health", "Whether the node answers", none), get(chain::health)),
@@ -93,6 +98,23 @@ fn chain_routes() -> Routes {
         (
             Route::get("/v1/blocks/{id}", "By height, id, or `latest`", body::<chain::Block>),
             get(chain::block),
+        ),
+        (Route::get("/v1/blocks", LIST, body::<lanes::Blocks>), get(lanes::blocks)),
+        (
+            Route::get(
+                "/v1/lanes",
+                "Each lane's difficulty, spacing and work over the last blocks (?window=100)",
+                body::<LanesView>,
+            ),
+            get(lanes::lanes),
+        ),
+        (
+            Route::get(
+                "/v1/shares",
+                "The lanes' shares by epoch, and why they moved (?epochs=20)",
+                body::<SharesOverTime>,
+            ),
+            get(lanes::shares),
         ),
         (
             Route::get(

@@ -168,7 +168,7 @@ pub(crate) fn execute(
         time_ms: core.time_ms,
         payout: core.miner,
         base_fee: checked.base_fee,
-        subsidy: subsidy(network, core.lane),
+        subsidy: minted_at_once(network, core.lane),
     };
     let state = writing.state(core.height.saturating_sub(1));
     let mut done = run(&state, env, &checked.transactions)?;
@@ -273,7 +273,8 @@ fn header_of(writing: &Writing<'_>, id: BlockId) -> Result<(Standing, Header), S
 }
 
 /// What a block mints at once (C-29): the subsidy, of lane 1 a tenth of it.
-pub(crate) fn subsidy(network: &Network, lane: Lane) -> Amount {
+#[must_use]
+pub fn minted_at_once(network: &Network, lane: Lane) -> Amount {
     match lane {
         Lane::Hash => network.subsidy,
         Lane::Matmul => Amount::from_atto(matmul_reward(network.subsidy.atto()).at_once),

@@ -32,18 +32,20 @@ mod mempool;
 mod miner;
 mod read;
 mod store;
+mod survey;
 mod template;
 
 pub use block::{Block, MAX_BLOCK_BYTES};
 pub use chain::{Chain, Clock, Options};
 pub use error::{ImportError, OpenError, ReadError, StoreError, SubmitError};
 pub use event::{Event, Head};
-pub use import::Imported;
+pub use import::{Imported, minted_at_once};
 pub use logs::{LogEntry, LogFilter};
 pub use mempool::MempoolLimits;
 pub use miner::{Effort, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter};
 pub use read::{KnownBlock, Located};
 pub use store::{StateAt, StateProof};
+pub use survey::{Cause, EpochShares, HeaderView, LaneSurvey, Survey};
 pub use template::Template;
 
 #[cfg(test)]

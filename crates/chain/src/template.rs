@@ -12,7 +12,7 @@ use pouw_types::Network;
 
 use crate::block::{Block, encode_receipt};
 use crate::error::ImportError;
-use crate::import::{base_fee_after, remember, subsidy};
+use crate::import::{base_fee_after, minted_at_once, remember};
 use crate::mempool::Ordered;
 use crate::store::StateAt;
 
@@ -118,7 +118,7 @@ impl Template {
     ) -> Result<Self, ImportError> {
         let height = parent.standing.height + 1;
         let base_fee = base_fee_after(network, parent.header);
-        let subsidy = subsidy(network, lane);
+        let subsidy = minted_at_once(network, lane);
         let env = BlockEnv { network, height, time_ms, payout, base_fee, subsidy };
         let mut execution = Execution::begin(parent.state, env)?;
         let transactions = fill(network, &mut execution, source)?;

@@ -154,6 +154,9 @@ pub struct DevnetArgs {
     /// Don't offer this machine
     #[arg(long)]
     pub no_host: bool,
+    /// Which lanes the local miner works on
+    #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::Both)]
+    pub mine: MineArg,
     /// Least time between two blocks of the local miner, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
     pub block_time: u64,
@@ -169,6 +172,30 @@ pub struct DevnetArgs {
     /// Who may knock beside programs on this machine.
     #[command(flatten)]
     pub guests: GuestArgs,
+}
+
+/// On which lanes a miner works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum MineArg {
+    /// Lane 0 alone
+    Hash,
+    /// Random matrix products for lane 1 alone
+    Matmul,
+    /// Both, each for as much time as it has share
+    Both,
+    /// Whichever earns more at once, as measured on this machine
+    Auto,
+}
+
+impl From<MineArg> for pouw_chain::Mine {
+    fn from(arg: MineArg) -> Self {
+        match arg {
+            MineArg::Hash => Self::Hash,
+            MineArg::Matmul => Self::Matmul,
+            MineArg::Both => Self::Both,
+            MineArg::Auto => Self::Auto,
+        }
+    }
 }
 
 /// Who may reach the node's HTTP and JSON-RPC door, beside addresses and `localhost`.
@@ -210,6 +237,9 @@ pub struct NodeArgs {
     /// A relay of one's own for nodes behind a NAT (repeatable); none is used but these
     #[arg(long = "relay", value_name = "URL")]
     pub relays: Vec<String>,
+    /// Which lanes to mine
+    #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::Auto, requires = "mine_to")]
+    pub mine: MineArg,
     /// Who may knock beside programs on this machine.
     #[command(flatten)]
     pub guests: GuestArgs,
@@ -384,10 +414,47 @@ pub struct PasswordArgs {
 /// `pouw chain …`
 #[derive(Debug, Subcommand)]
 pub enum ChainCommand {
-    /// The head, the miner, and where all money is
+    /// The head, the lanes, the miner, and where all money is
+    #[command(after_help = "Examples:
+  pouw chain status
+  pouw chain status --json | jq .mining")]
     Status,
     /// Who the node is connected with
     Peers,
+    /// Blocks, newest first, by lane
+    #[command(after_help = "Examples:
+  pouw chain blocks
+  pouw chain blocks --lane matmul --limit 5
+  pouw chain blocks --below 100 --json")]
+    Blocks {
+        /// Only of this lane
+        #[arg(long, value_enum)]
+        lane: Option<LaneArg>,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Only below this height
+        #[arg(long, value_name = "HEIGHT")]
+        below: Option<u64>,
+    },
+    /// Each lane's difficulty in its own unit, its spacing, and the network's work
+    #[command(after_help = "Examples:
+  pouw chain lanes
+  pouw chain lanes --window 1000 --json")]
+    Lanes {
+        /// How many of the last blocks to look at
+        #[arg(long, value_name = "BLOCKS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=2_000))]
+        window: u64,
+    },
+    /// The lanes' shares by epoch, and why they moved
+    #[command(after_help = "Examples:
+  pouw chain share
+  pouw chain share --epochs 100 --json")]
+    Share {
+        /// How many epochs
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=200))]
+        epochs: u64,
+    },
     /// One block
     Block {
         /// Height, id, or latest
@@ -404,6 +471,29 @@ pub enum ChainCommand {
         /// Its address
         address: Address,
     },
+}
+
+/// A lane by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LaneArg {
+    /// Lane 0
+    Hash,
+    /// Lane 1
+    Matmul,
+    /// Lane 2
+    Credit,
+}
+
+impl LaneArg {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Hash => 0,
+            Self::Matmul => 1,
+            Self::Credit => 2,
+        }
+    }
 }
 
 /// Reads a whole rental id.

@@ -4,6 +4,7 @@ pub(crate) mod chain;
 pub(crate) mod devnet;
 pub(crate) mod doctor;
 pub(crate) mod host;
+mod lanes;
 pub(crate) mod node;
 pub(crate) mod rentals;
 pub(crate) mod run;

@@ -1,7 +1,9 @@
 //! The node's role: a chain with its doors, its offers board and its signer.
 
 mod backend;
+mod lanes;
 mod peers;
+mod power;
 mod views;
 
 use std::net::SocketAddr;
@@ -15,7 +17,7 @@ use async_trait::async_trait;
 use pouw_api::backend::{BlockRef, CallError, CallRequest};
 use pouw_api::{Backend, Board, Config};
 use pouw_api::{Doors, serve};
-use pouw_chain::{Chain, Miner, MinerOptions, Options};
+use pouw_chain::{Chain, Mine, Miner, MinerOptions, MinerReporter, Options};
 use pouw_net::{Contact, Net};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};
 use pouw_types::{Network, RentalId};
@@ -39,12 +41,23 @@ pub struct NodeOptions<'a> {
     pub listener: std::net::TcpListener,
     /// Who is paid for mined blocks; `None` mines nothing.
     pub mine_to: Option<Address>,
+    /// On which lanes.
+    pub mine: Mine,
     /// Least time between two blocks of this miner, milliseconds.
     pub min_spacing_ms: u64,
     /// Who may knock, beside addresses and `localhost`.
     pub guests: GuestArgs,
     /// Where other nodes are; `None` is a node alone.
     pub peers: Option<PeerOptions>,
+}
+
+/// What the doors show of the node's miner.
+#[derive(Debug)]
+pub(crate) struct Mining {
+    mine: Mine,
+    payout: Address,
+    reporter: MinerReporter,
+    meter: power::Meter,
 }
 
 /// A running node; [`Node::stop`] ends it in order.
@@ -99,11 +112,18 @@ impl Node {
             }
             None => (None, None),
         };
-        let relay = tokio::spawn(async move { backend.relay().await });
+        let relaying = Arc::clone(&backend);
+        let relay = tokio::spawn(async move { relaying.relay().await });
         let miner = options.mine_to.map(|payout| {
             let spacing = options.min_spacing_ms;
-            let options = MinerOptions { min_spacing_ms: spacing, ..MinerOptions::gentle(payout) };
-            Miner::start(chain.clone(), options)
+            let mine = options.mine;
+            let gentle = MinerOptions::gentle(payout);
+            let options = MinerOptions { min_spacing_ms: spacing, mine, ..gentle };
+            let miner = Miner::start(chain.clone(), options)?;
+            let meter = power::Meter::open();
+            tokio::spawn(meter.clone().follow(stop.clone()));
+            backend.mines(Mining { mine, payout, reporter: miner.reporter(), meter });
+            Ok::<_, pouw_chain::MinerError>(miner)
         });
         let miner = miner.transpose().context("cannot mine")?;
         Ok(Self { chain, address, net, news, miner, doors, relay, stop })

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Piece, Problem, parse};
 use crate::backend::{BlockRef, BlockView, CallRequest, PeerView};
+use crate::lanes::{LanesView, MiningView};
 use crate::server::Node;
 
 /// Blocks over which the measured spacing is an average.
@@ -39,6 +40,10 @@ pub(super) struct Status {
     spacing_ms: Option<u64>,
     /// Transactions that wait.
     mempool: u64,
+    /// The lanes over the last 100 blocks; null if they cannot be told.
+    lanes: Option<LanesView>,
+    /// What this node's miner does; null where it has none.
+    mining: Option<MiningView>,
     /// Null if the contracts cannot be asked.
     supply: Option<Supply>,
     contracts: Contracts,
@@ -230,6 +235,8 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Result<Json<Status>
         block_ms: network.block_ms,
         spacing_ms,
         mempool: node.backend.pending_count().await?,
+        lanes: node.backend.lanes(SPACING_BLOCKS).await.ok(),
+        mining: node.backend.mining(),
         supply: supply(&node, head.hash).await,
         contracts: Contracts { hosts: HOSTS, rentals: RENTALS },
     }))

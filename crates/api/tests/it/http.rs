@@ -68,6 +68,42 @@ async fn status_says_where_the_money_is() {
 }
 
 #[tokio::test]
+async fn the_chain_is_shown_by_lanes() {
+    let server = Server::start().await;
+    for _ in 0..3 {
+        server.node.mine();
+    }
+    let heights = |answer: &serde_json::Value| {
+        let blocks = answer["blocks"].as_array().unwrap().iter();
+        blocks.map(|block| block["height"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(heights(&server.get("/v1/blocks").await.json()), [3, 2, 1]);
+    assert_eq!(heights(&server.get("/v1/blocks?below=3&limit=1").await.json()), [2]);
+    assert!(heights(&server.get("/v1/blocks?lane=1").await.json()).is_empty());
+    let lanes = server.get("/v1/lanes?window=7").await.json();
+    assert_eq!(lanes["window_blocks"], 7);
+    assert_eq!(server.get("/v1/shares?epochs=2").await.json()["epochs"][1]["epoch"], 1);
+    let status = server.get("/v1/status").await.json();
+    assert_eq!((&status["mining"], &status["lanes"]["window_ms"]), (&json!(null), &json!(200_000)));
+    for path in [
+        "/v1/blocks?lane=3",
+        "/v1/blocks?limit=0",
+        "/v1/blocks?limit=501",
+        "/v1/blocks?lanes=1",
+        "/v1/blocks?below=x",
+        "/v1/lanes?window=2001",
+        "/v1/shares?epochs=-1",
+    ] {
+        let reply = server.get(path).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (400, &json!("query")),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn blocks_transactions_and_accounts_are_told() {
     let server = Server::start().await;
     let call = IRentals::topUpCall { rental: keccak256("rental") }.abi_encode();
@@ -184,10 +220,13 @@ async fn the_openapi_document_describes_what_answers() {
     let expected = [
         "/health",
         "/v1/accounts/{address}",
+        "/v1/blocks",
         "/v1/blocks/{id}",
+        "/v1/lanes",
         "/v1/offers",
         "/v1/openapi.json",
         "/v1/peers",
+        "/v1/shares",
         "/v1/signers",
         "/v1/signers/{address}/receipts",
         "/v1/signers/{address}/stop",

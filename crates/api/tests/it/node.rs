@@ -15,6 +15,9 @@ use pouw_api::backend::{
     AccountView, BackendError, BlockFees, BlockRef, BlockView, CallError, CallRequest, Event, Head,
     LogQuery, LogView, Place, ReceiptView, SubmitError, TxView,
 };
+use pouw_api::lanes::{
+    BlockLine, BlockList, EpochView, LanesView, MiningView, ShareReason, SharesOverTime, SharesView,
+};
 use pouw_types::Network;
 use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
 use tokio::sync::broadcast;
@@ -392,6 +395,56 @@ impl Backend for MemoryNode {
             tips: block.receipts.iter().map(|receipt| (1_000, receipt.gas_used)).collect(),
         };
         Ok(blocks.map(fees).collect())
+    }
+
+    async fn block_list(&self, list: BlockList) -> Result<Vec<BlockLine>, BackendError> {
+        let state = self.state();
+        let wanted = |block: &&Block| {
+            block.view.height > 0
+                && block.view.height < list.below
+                && list.lane.is_none_or(|lane| lane == block.view.lane)
+        };
+        let line = |block: &Block| BlockLine {
+            height: block.view.height,
+            hash: block.view.hash,
+            lane: block.view.lane,
+            time_ms: block.view.time_ms,
+            spacing_ms: 2_000,
+            difficulty: block.view.difficulty.to(),
+            miner: block.view.miner,
+            minted: Network::devnet().subsidy,
+            product: None,
+        };
+        let limit = usize::try_from(list.limit).unwrap();
+        Ok(state.blocks.iter().rev().filter(wanted).take(limit).map(line).collect())
+    }
+
+    async fn lanes(&self, window: u64) -> Result<LanesView, BackendError> {
+        Ok(LanesView { window_blocks: window, window_ms: window * 2_000, lanes: Vec::new() })
+    }
+
+    async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError> {
+        let none = SharesView { hash: 65_536, matmul: 0, credit: 0 };
+        let view = |epoch| EpochView {
+            epoch,
+            first_height: epoch * 60,
+            shares: none,
+            before: none,
+            target: None,
+            reason: ShareReason::Start,
+            burned_for_matmul: None,
+            burned_for_credit: None,
+        };
+        Ok(SharesOverTime {
+            epoch_blocks: 60,
+            subsidies: Network::devnet().subsidy,
+            steps: [1, 2],
+            epochs: (0..epochs).map(view).collect(),
+        })
+    }
+
+    fn mining(&self) -> Option<MiningView> {
+        None
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {

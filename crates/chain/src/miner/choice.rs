@@ -6,7 +6,7 @@ use alloy_primitives::U256;
 use pouw_consensus::{Lane, Standing};
 use pouw_types::Network;
 
-use crate::import::subsidy;
+use crate::import::minted_at_once;
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -55,7 +55,7 @@ impl Effort {
     /// What a second of work earns at once on average, in 2^-32 atto-FLUX.
     fn income(&self, network: &Network, lane: Lane, standing: &Standing) -> Option<U256> {
         let rate = U256::from(self.rate()?);
-        let money = U256::from(subsidy(network, lane).atto()) << 32;
+        let money = U256::from(minted_at_once(network, lane).atto()) << 32;
         let difficulty = U256::from(standing.difficulty.of(lane));
         rate.saturating_mul(money).checked_div(difficulty)
     }

@@ -312,3 +312,35 @@ fn c5_c19_shares_that_no_burn_explains_are_refused() {
     assert_eq!(*ours.chain.head(), *head);
     assert!(matches!(ours.take(&wrong), Err(ImportError::KnownInvalid(_)) | Ok(Imported::Known)));
 }
+
+#[test]
+fn blocks_are_counted_by_lane_and_shares_by_epoch() {
+    let node = Node::on(easy_lanes(|_| {}));
+    let mut work = small_products(1);
+    for height in 1..=50u64 {
+        if height.is_multiple_of(3) {
+            node.multiply(&mut work, 2_000);
+        } else {
+            node.mine(2_000);
+        }
+    }
+    let survey = node.chain.survey(30).unwrap();
+    assert_eq!((survey.blocks, survey.elapsed_ms), (30, 60_000));
+    assert_eq!(survey.lanes.map(|lane| lane.blocks), [20, 10, 0]);
+    assert_eq!(survey.lanes.map(|lane| lane.share), [39_322, 26_214, 0]);
+    assert!(survey.lanes[1].work >= 10 << 18);
+    assert_eq!(node.chain.survey(1_000).unwrap().blocks, 49, "the first has no spacing");
+
+    let products = node.chain.headers_below(40, 4, 100, Some(Lane::Matmul)).unwrap();
+    let heights = products.iter().map(|view| view.header.core.height);
+    assert_eq!(heights.collect::<Vec<_>>(), [39, 36, 33, 30]);
+    assert_eq!(node.chain.headers_below(3, 100, 100, None).unwrap().len(), 2);
+    assert_eq!(node.chain.headers_below(50, 100, 7, None).unwrap().len(), 7);
+
+    let shares = node.chain.shares(9).unwrap();
+    assert_eq!(shares.iter().map(|one| one.epoch).collect::<Vec<_>>(), [2, 1, 0]);
+    for one in &shares {
+        assert_eq!(one.shares, Shares { matmul: 26_214, credit: 0 });
+        assert_eq!(one.cause.is_some(), one.epoch > 0);
+    }
+}

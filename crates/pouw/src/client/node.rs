@@ -110,6 +110,14 @@ impl Node {
         self.read(self.http.get(self.at("/v1/peers"))).await
     }
 
+    /// What a path of the API answers, as it is.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn get(&self, path: &str) -> Result<serde_json::Value, NodeError> {
+        self.read(self.http.get(self.at(path))).await
+    }
+
     /// Puts an offer on the board.
     ///
     /// # Errors

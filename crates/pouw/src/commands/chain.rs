@@ -8,6 +8,7 @@ use pouw_types::Amount;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::lanes;
 use crate::cli::ChainCommand;
 use crate::client::node::Node;
 use crate::exit::WrongInput;
@@ -23,6 +24,11 @@ pub(crate) async fn run(session: &Session, command: ChainCommand) -> anyhow::Res
     match command {
         ChainCommand::Status => status(session).await,
         ChainCommand::Peers => peers(session).await,
+        ChainCommand::Blocks { lane, limit, below } => {
+            lanes::blocks(session, lane, limit, below).await
+        }
+        ChainCommand::Lanes { window } => lanes::lanes(session, window).await,
+        ChainCommand::Share { epochs } => lanes::share(session, epochs).await,
         ChainCommand::Block { block } => {
             let rpc = session.rpc()?;
             let (method, id) = block_query(&block)?;
@@ -137,6 +143,12 @@ fn status_text(status: &Value) -> String {
         at("/head/hash"),
         at("/mempool"),
     );
+    if let Some(lanes) = status.get("lanes").filter(|lanes| lanes.is_object()) {
+        out += &format!("\n{}\n\n", lanes::lanes_text(lanes));
+    }
+    if let Some(mining) = lanes::mining_text(status) {
+        out += &format!("{mining}\n");
+    }
     let Some(supply) = status.get("supply").and_then(Value::as_object) else { return out };
     let amount = |name: &str| {
         let text = supply.get(name).and_then(Value::as_str);

@@ -37,6 +37,7 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         folder: folder.path(),
         listener: folder.listen("node", args.listen)?,
         mine_to: args.mine_to,
+        mine: args.mine.into(),
         min_spacing_ms: 1_000,
         guests: args.guests.clone(),
         peers: Some(PeerOptions {

@@ -9,13 +9,14 @@ use pouw_api::backend::{
     AccountView, BackendError, BlockFees, BlockRef, BlockView, CallError, CallRequest, Event, Head,
     LogQuery, LogView, PeerView, Peering, ReceiptView, SubmitError, TxView,
 };
+use pouw_api::lanes::{BlockLine, BlockList, LanesView, MiningView, SharesOverTime};
 use pouw_chain::{Chain, KnownBlock, LogFilter, StateAt};
 use pouw_ledger::BlockEnv;
 use pouw_net::NetHandle;
 use pouw_types::{Amount, Network};
 use tokio::sync::broadcast;
 
-use super::views;
+use super::{Mining, lanes, views};
 
 /// How many events a slow listener may be behind.
 const EVENTS: usize = 1_024;
@@ -26,20 +27,31 @@ pub struct ChainBackend {
     chain: Chain,
     events: broadcast::Sender<Event>,
     net: Arc<OnceLock<NetHandle>>,
+    mining: Arc<OnceLock<Mining>>,
 }
 
 impl ChainBackend {
     /// Over a chain; [`ChainBackend::relay`] has to run for events to flow.
     #[must_use]
     pub fn new(chain: Chain) -> Self {
-        let net = Arc::new(OnceLock::new());
-        Self { chain, events: broadcast::Sender::new(EVENTS), net }
+        Self {
+            chain,
+            events: broadcast::Sender::new(EVENTS),
+            net: Arc::default(),
+            mining: Arc::default(),
+        }
     }
 
     /// Tells it of the node's peers, once there are some.
     pub(super) fn join(&self, net: NetHandle) {
         // Once: a node joins one network.
         let _ = self.net.set(net);
+    }
+
+    /// Tells of this node's miner from now on.
+    pub(super) fn mines(&self, mining: Mining) {
+        // A node starts one miner.
+        let _second = self.mining.set(mining);
     }
 
     /// Passes the chain's events on until `failed` tells that it can't go on.
@@ -339,6 +351,22 @@ impl Backend for ChainBackend {
         let peers = net.peers();
         let peers = peers.iter().filter(|one| one.greeted).map(peer).collect();
         Some(Peering { contact: net.contact().to_string(), peers })
+    }
+
+    async fn block_list(&self, list: BlockList) -> Result<Vec<BlockLine>, BackendError> {
+        self.ask(move |chain| lanes::block_list(chain, list)).await
+    }
+
+    async fn lanes(&self, window: u64) -> Result<LanesView, BackendError> {
+        self.ask(move |chain| lanes::lanes(chain, window)).await
+    }
+
+    async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError> {
+        self.ask(move |chain| lanes::shares(chain, epochs)).await
+    }
+
+    fn mining(&self) -> Option<MiningView> {
+        self.mining.get().map(|mining| lanes::mining(self.chain.network(), mining))
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {

@@ -144,6 +144,7 @@ fn seal(template: &Template) -> Block {
 fn arguments() -> DevnetArgs {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     DevnetArgs {
+        mine: pouw::cli::MineArg::Both,
         data: None,
         listen: any,
         s3_listen: any,
