@@ -10,4 +10,5 @@ pub mod plan;
 pub mod rpc;
 pub mod runs;
 pub mod sender;
+pub mod support;
 pub mod timing;

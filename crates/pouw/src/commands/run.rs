@@ -27,6 +27,7 @@ use crate::client::plan::{Plan, choose};
 use crate::client::rpc::{Rpc, TransactionReceipt};
 use crate::client::runs::{Run, Runs};
 use crate::client::sender::{Order, Sender};
+use crate::client::support;
 use crate::config::Profile;
 use crate::exit::{Refused, WrongInput};
 use crate::output::{Accent, bytes};
@@ -52,6 +53,7 @@ struct Prepared {
 /// Reads and checks the specification first: a mistyped field is told before anything is asked.
 async fn prepare(session: &Session, args: &PlanArgs) -> anyhow::Result<Prepared> {
     let mut valid = read_task(session, &args.task)?;
+    support::check(&valid.task)?;
     let profile = session.profile()?;
     let rpc = Rpc::new(&profile.rpc);
     let network = rpc.network().await?;
