@@ -1,6 +1,8 @@
 //! What lies below a prefix, asked of the real store and of stores that misbehave.
 #![cfg(test)]
 
+mod request;
+
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -132,13 +134,7 @@ async fn scripted(bodies: Vec<String>) -> (S3Location, tokio::task::JoinHandle<V
         let mut seen = Vec::new();
         for body in bodies {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.windows(4).any(|w| w == b"\r\n\r\n") {
-                let mut buffer = [0; 1024];
-                let got = stream.read(&mut buffer).await.unwrap();
-                assert!(got > 0);
-                request.extend_from_slice(&buffer[..got]);
-            }
+            let request = request::head(&mut stream).await;
             let head = String::from_utf8_lossy(&request).into_owned();
             seen.push(head.lines().next().unwrap_or_default().to_owned());
             let length = body.len();

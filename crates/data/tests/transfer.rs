@@ -1,6 +1,8 @@
 //! Downloads and uploads against servers that misbehave.
 #![cfg(test)]
 
+mod request;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alloy_primitives::B256;
@@ -15,22 +17,13 @@ async fn scripted(answers: Vec<Vec<u8>>) -> (PresignedUrl, tokio::task::JoinHand
         let mut seen = Vec::new();
         for answer in answers {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            while !request.windows(4).any(|w| w == b"\r\n\r\n") {
-                let mut buffer = [0; 1024];
-                let got = stream.read(&mut buffer).await.unwrap();
-                assert!(got > 0);
-                request.extend_from_slice(&buffer[..got]);
-            }
+            let mut request = request::head(&mut stream).await;
             let head = String::from_utf8_lossy(&request).to_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
             let body_at = request.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
             while request.len() < body_at + length {
-                let mut buffer = [0; 1024];
-                let got = stream.read(&mut buffer).await.unwrap();
-                assert!(got > 0);
-                request.extend_from_slice(&buffer[..got]);
+                request::more(&mut stream, &mut request).await;
             }
             seen.push(head);
             stream.write_all(&answer).await.unwrap();
