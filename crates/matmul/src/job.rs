@@ -46,12 +46,16 @@ impl Right {
         difficulty: Difficulty,
         engine: &Engine,
     ) -> Result<Job, ShapeError> {
-        let shape = self.shape(a)?;
-        let key = LeftKey::derive(self.key, core, &a.root(), shape.m());
+        let run = self.run(a, core, difficulty, engine)?;
+        let (shape, key) = (run.shape, run.key);
         let mut product = zeros(shape.m() as usize * shape.n() as usize);
+        #[cfg(feature = "cuda")]
+        if let Some(winners) =
+            engine.device().and_then(|cuda| cuda.mine(&run, engine, Some(&mut product)))
+        {
+            return Ok(Job { shape, key, product, winners: sorted(winners) });
+        }
         let winners = Mutex::new(Vec::new());
-        let run =
-            Run { right: self, a, shape, key, target: difficulty.target(), kernel: engine.kernel };
         let groups = shape.groups(Side::Left) as usize;
         let height = groups.div_ceil(engine.threads()).clamp(1, HEIGHT);
         let blocks = product.chunks_mut(height * GROUP * shape.n() as usize);
@@ -62,18 +66,56 @@ impl Right {
                 winners.extend(won);
             }
         });
-        let mut winners = winners.into_inner().unwrap_or_default();
-        winners.sort_unstable_by_key(|ticket| (ticket.i, ticket.j, ticket.s));
+        let winners = sorted(winners.into_inner().unwrap_or_default());
         Ok(Job { shape, key, product, winners })
+    }
+
+    /// The winning tickets of [`Right::mine`], for those who have no use for the product: a device keeps it to itself.
+    ///
+    /// # Errors
+    /// The inner sizes differ.
+    pub fn search(
+        &self,
+        a: &Committed,
+        core: Core,
+        difficulty: Difficulty,
+        engine: &Engine,
+    ) -> Result<Vec<Ticket>, ShapeError> {
+        #[cfg(feature = "cuda")]
+        if let Some(cuda) = engine.device() {
+            let run = self.run(a, core, difficulty, engine)?;
+            if let Some(winners) = cuda.mine(&run, engine, None) {
+                return Ok(sorted(winners));
+            }
+        }
+        Ok(self.mine(a, core, difficulty, engine)?.winners)
+    }
+
+    fn run<'a>(
+        &'a self,
+        a: &'a Committed,
+        core: Core,
+        difficulty: Difficulty,
+        engine: &Engine,
+    ) -> Result<Run<'a>, ShapeError> {
+        let shape = self.shape(a)?;
+        let key = LeftKey::derive(self.key, core, &a.root(), shape.m());
+        Ok(Run { right: self, a, shape, key, target: difficulty.target(), kernel: engine.kernel })
     }
 }
 
-struct Run<'a> {
-    right: &'a Right,
+fn sorted(mut winners: Vec<Ticket>) -> Vec<Ticket> {
+    winners.sort_unstable_by_key(|ticket| (ticket.i, ticket.j, ticket.s));
+    winners
+}
+
+/// What all parts of a job need.
+pub(crate) struct Run<'a> {
+    pub(crate) right: &'a Right,
     a: &'a Committed,
-    shape: Shape,
-    key: LeftKey,
-    target: Target,
+    pub(crate) shape: Shape,
+    pub(crate) key: LeftKey,
+    pub(crate) target: Target,
     kernel: Kernel,
 }
 
@@ -112,20 +154,45 @@ impl Run<'_> {
 
     /// A' of some groups, segment after segment, and their traces.
     fn prepare(&self, first: u32, groups: usize) -> (Vec<Panel>, Vec<Trace>) {
-        let orders = &self.right.orders;
-        let recipe =
-            Recipe { raise: 128, noise: &orders.pi, places: &orders.rho, sum_noisy: false };
         let mut panels = filled(self.shape.segments() as usize * groups, Panel::ZERO);
         let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
         let traces = (first..).take(groups).map(|group| {
-            let noise = left_strip(self.key, group);
             let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
-            let (lines, k) = (self.a.lines().group(group), self.shape.k() as usize);
-            let group = Group { lines, k, noise: &noise, recipe, right: false };
-            (self.kernel.prepare)(group, &mut places).trace
+            self.prepare_group(group, &mut places)
         });
         let traces = traces.collect();
         (panels, traces)
+    }
+
+    /// As `prepare`, by all threads.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn prepare_on(
+        &self,
+        engine: &Engine,
+        first: u32,
+        groups: usize,
+    ) -> (Vec<Panel>, Vec<Trace>) {
+        let mut panels = filled(self.shape.segments() as usize * groups, Panel::ZERO);
+        let mut traces = filled(groups, Trace::ZERO);
+        let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
+        let parts = (first..).zip(&mut traces).map(|(group, trace)| {
+            let places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
+            (group, places, trace)
+        });
+        engine.each(parts, |(group, mut places, trace)| {
+            *trace = self.prepare_group(group, &mut places);
+        });
+        (panels, traces)
+    }
+
+    fn prepare_group(&self, group: u32, places: &mut [&mut Panel]) -> Trace {
+        let orders = &self.right.orders;
+        let recipe =
+            Recipe { raise: 128, noise: &orders.pi, places: &orders.rho, sum_noisy: false };
+        let noise = left_strip(self.key, group);
+        let (lines, k) = (self.a.lines().group(group), self.shape.k() as usize);
+        let group = Group { lines, k, noise: &noise, recipe, right: false };
+        (self.kernel.prepare)(group, places).trace
     }
 }
 

@@ -11,6 +11,8 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 pub(crate) mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -107,31 +109,37 @@ pub enum Backend {
     Amx,
     /// 64-bit ARM.
     Neon,
+    /// A CUDA device, with the processor preparing its operands; only in programs built with feature `cuda`.
+    Cuda,
 }
 
 impl Backend {
     /// From the fastest to the slowest.
-    pub const ALL: [Self; 5] =
-        [Self::Amx, Self::Avx512Vnni, Self::Avx2, Self::Neon, Self::Portable];
+    pub const ALL: [Self; 6] =
+        [Self::Cuda, Self::Amx, Self::Avx512Vnni, Self::Avx2, Self::Neon, Self::Portable];
 
     pub(crate) const PORTABLE: Kernel = portable::KERNEL;
 
-    /// The fastest that this machine has and that computes what the portable one computes; found out
-    /// once.
+    /// The fastest that this machine's processor has and that computes what the portable one computes; found
+    /// out once.
     #[must_use]
     pub fn best() -> Self {
         static BEST: OnceLock<Backend> = OnceLock::new();
-        let works = |backend: &Self| backend.kernel().is_some_and(|kernel| agrees(&kernel));
+        let works = |backend: &Self| backend.kernel().is_some_and(|kernel| agrees(kernel.mine));
         *BEST.get_or_init(|| Self::ALL.into_iter().find(works).unwrap_or(Self::Portable))
     }
 
     /// Whether this machine, and its operating system, have it.
     #[must_use]
     pub fn is_available(self) -> bool {
+        #[cfg(feature = "cuda")]
+        if self == Self::Cuda {
+            return cuda::installed().is_ok();
+        }
         self.kernel().is_some()
     }
 
-    /// Its functions, where the machine has it.
+    /// Its functions, where the machine's processor has it.
     pub(crate) fn kernel(self) -> Option<Kernel> {
         match self {
             Self::Portable => Some(portable::KERNEL),
@@ -148,9 +156,12 @@ impl Backend {
     }
 }
 
+/// What [`Kernel::mine`] is, or a device in its place.
+type Mine<'a> = dyn FnMut(&[Panel], &[Panel], &mut Rows<'_>, &mut [Transcript]) + 'a;
+
 /// Whether a back end computes one segment as the portable one does. A miscompiled or misdetected
 /// kernel must cost speed and not blocks.
-fn agrees(kernel: &Kernel) -> bool {
+fn agrees(mut mine: impl FnMut(&[Panel], &[Panel], &mut Rows<'_>, &mut [Transcript])) -> bool {
     let entry = |place: usize, step: usize| (place * step % 251).to_le_bytes()[0];
     let mut a = vec![Panel::ZERO; 2];
     let mut b = vec![Panel::ZERO; 4];
@@ -161,13 +172,14 @@ fn agrees(kernel: &Kernel) -> bool {
         // −125 … 125
         *byte = entry(place, 11).wrapping_sub(125);
     }
-    let run = |kernel: &Kernel| {
+    let run = |mine: &mut Mine<'_>| {
         let mut values = vec![0; 2 * GROUP * 4 * GROUP];
         let mut transcripts = [[0; STRIPES]; 8];
         if let Some(mut rows) = Rows::new(&mut values, 4 * GROUP, 2, 4) {
-            (kernel.mine)(&a, &b, &mut rows, &mut transcripts);
+            mine(&a, &b, &mut rows, &mut transcripts);
         }
         (values, transcripts)
     };
-    run(kernel) == run(&portable::KERNEL)
+    let mut portable = portable::KERNEL.mine;
+    run(&mut mine) == run(&mut portable)
 }

@@ -49,6 +49,8 @@ pub use engine::Engine;
 pub use hash::{Anchor, Core, Digest, LeftKey, RightKey};
 pub use job::Job;
 pub use kernel::Backend;
+#[cfg(feature = "cuda")]
+pub use kernel::cuda::{Cuda, CudaError};
 pub use lines::{Lines, LinesError, MAX_ENTRY};
 pub use noise::{Permutation, Permutations, Strip};
 pub use operand::Committed;

@@ -11,14 +11,16 @@ use crate::shape::{GROUP, SEGMENT};
 /// B of a plain product, arranged for the kernels.
 #[derive(Clone)]
 pub struct Factor {
-    k: usize,
-    n: usize,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
     /// Segment after segment, tile after tile.
-    panels: Vec<Panel>,
+    pub(crate) panels: Vec<Panel>,
     /// −128 times each column's sum, padded to whole tiles.
-    corrections: Vec<i32>,
+    pub(crate) corrections: Vec<i32>,
     /// Not every back end can negate −128.
     portable: bool,
+    #[cfg(feature = "cuda")]
+    pub(crate) kept: crate::kernel::cuda::Kept,
 }
 
 impl std::fmt::Debug for Factor {
@@ -57,7 +59,7 @@ const fn check(rows: usize, columns: usize, found: usize, k: usize) -> Result<()
 
 /// Sixteen lines as panels. Lines that are missing, or do not end at a multiple of sixteen, are padded
 /// with zeros.
-fn pack(lines: &[i8], k: usize, raise: u8, engine: &Engine, panels: &mut [&mut Panel]) {
+pub(crate) fn pack(lines: &[i8], k: usize, raise: u8, engine: &Engine, panels: &mut [&mut Panel]) {
     let padded = k.next_multiple_of(GROUP);
     if padded == k && lines.len() == GROUP * k {
         return (engine.kernel.pack)(lines, k, raise, panels);
@@ -103,9 +105,17 @@ impl Factor {
                 }
             });
         }
-        let portable =
-            matches!(engine.backend(), Backend::Avx2 | Backend::Neon) && entries.contains(&i8::MIN);
-        Ok(Self { k, n, panels, corrections, portable })
+        let portable = matches!(engine.processor_backend(), Backend::Avx2 | Backend::Neon)
+            && entries.contains(&i8::MIN);
+        Ok(Self {
+            k,
+            n,
+            panels,
+            corrections,
+            portable,
+            #[cfg(feature = "cuda")]
+            kept: crate::kernel::cuda::Kept::default(),
+        })
     }
 
     /// A·B, row by row, for A of m rows given row after row.
@@ -135,6 +145,10 @@ impl Factor {
         check(m, self.k, a.len(), self.k)?;
         if product.is_empty() || self.k == 0 {
             product.fill(0);
+            return Ok(());
+        }
+        #[cfg(feature = "cuda")]
+        if engine.device().and_then(|cuda| cuda.multiply(self, a, product, engine)).is_some() {
             return Ok(());
         }
         let height = m.div_ceil(GROUP).div_ceil(engine.threads()).clamp(1, HEIGHT);

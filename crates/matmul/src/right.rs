@@ -22,6 +22,8 @@ pub struct Right {
     pub(crate) panels: Vec<Panel>,
     pub(crate) traces: Vec<Trace>,
     pub(crate) corrections: Vec<[i32; GROUP]>,
+    #[cfg(feature = "cuda")]
+    pub(crate) kept: crate::kernel::cuda::Kept,
 }
 
 impl std::fmt::Debug for Right {
@@ -58,7 +60,16 @@ impl Right {
             *trace = prepared.trace;
             *corrections = prepared.corrections;
         });
-        Self { committed, key, orders, panels, traces, corrections }
+        Self {
+            committed,
+            key,
+            orders,
+            panels,
+            traces,
+            corrections,
+            #[cfg(feature = "cuda")]
+            kept: crate::kernel::cuda::Kept::default(),
+        }
     }
 
     /// B as it was committed to.

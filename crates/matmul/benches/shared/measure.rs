@@ -55,9 +55,9 @@ pub(crate) fn committed(
     Committed::new(side, Lines::new(count, k, entries).unwrap(), Salts::new([1; 32]), engine)
 }
 
-/// The machine's best back end on one thread.
+/// The processor's best back end on one thread.
 pub(crate) fn one_thread() -> Engine {
-    Engine::new(NonZero::<usize>::MIN)
+    Engine::processor(NonZero::<usize>::MIN)
 }
 
 /// The figures that were asked for; none named means all.

@@ -55,15 +55,44 @@ fn product(groups: usize, tiles: usize, run: impl FnOnce(&mut Rows<'_>)) -> Vec<
     values
 }
 
-fn others() -> Vec<(Backend, Kernel)> {
+/// The processor's back ends and the device.
+fn others() -> Vec<(String, Kernel)> {
+    let of_processor =
+        processors().into_iter().map(|(backend, kernel)| (format!("{backend:?}"), kernel));
+    of_processor.chain(devices()).collect()
+}
+
+fn processors() -> Vec<(Backend, Kernel)> {
     let available = Backend::ALL.into_iter().filter(|backend| *backend != Backend::Portable);
     available.filter_map(|backend| Some((backend, backend.kernel()?))).collect()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn devices() -> Vec<(String, Kernel)> {
+    Vec::new()
+}
+
+/// The device that there is, and in the labs those that the emulated driver makes up.
+#[cfg(feature = "cuda")]
+fn devices() -> Vec<(String, Kernel)> {
+    use super::cuda::pieces::{Installed, kernel};
+    let mut devices = Vec::new();
+    if let Ok(cuda) = super::cuda::installed() {
+        devices.push((format!("{cuda:?}"), kernel::<Installed>()));
+    }
+    #[cfg(feature = "lab")]
+    {
+        use super::cuda::pieces::emulated::{Dot, Tensor};
+        devices.push(("emulated tensor cores".to_owned(), kernel::<Tensor>()));
+        devices.push(("emulated dot products".to_owned(), kernel::<Dot>()));
+    }
+    devices
 }
 
 fn check<T: PartialEq + std::fmt::Debug>(what: &str, run: impl Fn(&Kernel) -> T) {
     let expected = run(&portable::KERNEL);
     for (backend, kernel) in others() {
-        assert!(run(&kernel) == expected, "{backend:?} {what}");
+        assert!(run(&kernel) == expected, "{backend} {what}");
     }
 }
 
@@ -162,12 +191,13 @@ fn m6_sixteen_hashes_at_once_are_blake3() {
             row[lane as usize] = u32::from_le_bytes(*word);
         }
     }
-    for (backend, kernel) in [(Backend::Portable, portable::KERNEL)].into_iter().chain(others()) {
+    for (backend, kernel) in [("Portable".to_owned(), portable::KERNEL)].into_iter().chain(others())
+    {
         let tops = (kernel.top_words)(&key_words, &message);
         for lane in 0..16 {
             let value = ticket(lane).value(crate::LeftKey(key));
             let top = u32::from_le_bytes(*value.last_chunk().unwrap());
-            assert_eq!(tops[lane as usize], top, "{backend:?}");
+            assert_eq!(tops[lane as usize], top, "{backend}");
         }
     }
 }
@@ -177,7 +207,7 @@ fn the_best_back_end_is_one_that_the_machine_has() {
     let best = Backend::best();
     assert!(best.is_available());
     assert!(Backend::Portable.is_available());
-    if let Some((fastest, _)) = others().first() {
+    if let Some((fastest, _)) = processors().first() {
         assert_eq!(best, *fastest);
     }
 }
