@@ -76,8 +76,8 @@ impl IdleWork {
         let left = Committed::new(Side::Left, self.left.clone(), salts, &self.engine);
         let core = WorkCore(core_hash.0);
         // Both operands were made for one shape.
-        let Ok(job) = right.mine(&left, core, difficulty, &self.engine) else { return Ok(None) };
-        let Some(ticket) = job.winners.first() else { return Ok(None) };
+        let won = right.search(&left, core, difficulty, &self.engine);
+        let Some(ticket) = won.as_ref().ok().and_then(|won| won.first()) else { return Ok(None) };
         let Ok(certificate) = right.certificate(&left, depth, ticket) else { return Ok(None) };
         let claim = MatmulClaim { opened: certificate.claim, transcript: ticket.transcript };
         Ok(Some(WonTicket { claim, certificate: certificate.encode() }))
