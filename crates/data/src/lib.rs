@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+mod checkpoint;
 mod credentials;
 mod location;
 mod manifest;
@@ -31,6 +32,7 @@ pub mod store;
 mod transfer;
 mod url;
 
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointSlots};
 pub use credentials::{CredentialsError, S3Credentials};
 pub use location::{LocationError, S3Location};
 pub use manifest::{Manifest, ManifestEntry, ManifestError, VerifyError};

@@ -8,8 +8,8 @@ use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    LocationError, MAX_PRESIGN_S, PresignError, PresignedUrl, S3Credentials, S3Location,
-    presign_get, presign_put,
+    Checkpoint, CheckpointSlots, LocationError, MAX_PRESIGN_S, PresignError, PresignedUrl,
+    S3Credentials, S3Location, presign_get, presign_put,
 };
 
 /// The most inputs of one task.
@@ -44,6 +44,9 @@ pub enum SlotError {
     /// An input that would be a file and a folder.
     #[error("input slot {0:?} is the folder of another: it cannot be a file too")]
     Inside(String),
+    /// Fresh addresses of other places.
+    #[error("slot {0:?} is fresh or missing: a renewal has the names that were there before")]
+    Other(String),
     /// The time limit is longer than a signature can live.
     #[error("a time limit of {0} s plus a day is longer than the {MAX_PRESIGN_S} s a URL can live")]
     TimeLimit(u64),
@@ -121,6 +124,8 @@ pub struct SlotRequest {
     pub parts: Vec<String>,
     /// How many numbered archive slots.
     pub archives: usize,
+    /// Whether the task saves a checkpoint.
+    pub checkpoint: bool,
     /// Now, in Unix seconds.
     pub now_s: u64,
     /// The task's time limit, in seconds; the slots live a day longer.
@@ -152,6 +157,12 @@ pub struct Slots {
     pub parts: Vec<OutputSlot>,
     /// Where numbered archives go, for output that has no part of its own.
     pub archives: Vec<OutputSlot>,
+    /// Where saves of the task's checkpoint go, where it declares one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointSlots>,
+    /// Where the list of what was fetched goes; not every client wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<OutputSlot>,
     /// Where the log goes.
     pub log: OutputSlot,
     /// Where the manifest goes.
@@ -163,8 +174,8 @@ pub struct Slots {
 impl Slots {
     /// Presigns everything a task needs, in the client's own bucket.
     ///
-    /// Keys are `PREFIX/inputs/NAME`, `PREFIX/PART`, `PREFIX/archive/0001.tar`, `PREFIX/log.txt`
-    /// and `PREFIX/manifest.json`.
+    /// Keys are `PREFIX/inputs/NAME`, `PREFIX/PART`, `PREFIX/archive/0001.tar`,
+    /// `PREFIX/checkpoint/1.tar`, `PREFIX/log.txt` and `PREFIX/manifest.json`.
     ///
     /// # Errors
     /// [`SlotError`] for too many slots, a bad or repeated name, or a time limit beyond six days.
@@ -191,6 +202,8 @@ impl Slots {
             inputs: inputs?,
             parts: parts?,
             archives: archives?,
+            checkpoint: request.checkpoint.then(|| signer.checkpoint()).transpose()?,
+            fetched: Some(signer.output("inputs.json")?),
             log: signer.output("log.txt")?,
             manifest: signer.output("manifest.json")?,
             expires_at_s: request.now_s.saturating_add(lifetime_s),
@@ -223,8 +236,34 @@ impl Slots {
         bound("archive slots", self.archives.len(), MAX_ARCHIVES)?;
         unique(self.inputs.iter().map(|slot| slot.name.as_str()))?;
         apart(&self.inputs)?;
+        unique(self.outputs())
+    }
+
+    /// The same places with fresh addresses for what is still to be written; what is read stays.
+    ///
+    /// # Errors
+    /// [`SlotError`] where `fresh` names other places.
+    pub fn renewed(&self, fresh: Self) -> Result<Self, SlotError> {
+        let next = Self { inputs: self.inputs.clone(), ..fresh };
+        next.check()?;
+        let mut ours = self.outputs();
+        for name in next.outputs() {
+            if ours.next() != Some(name) {
+                return Err(SlotError::Other(name.chars().take(80).collect()));
+            }
+        }
+        match ours.next() {
+            Some(missing) => Err(SlotError::Other(missing.chars().take(80).collect())),
+            None => Ok(next),
+        }
+    }
+
+    /// Names of all places that are written.
+    fn outputs(&self) -> impl Iterator<Item = &str> {
+        let saves = self.checkpoint.iter();
+        let saves = saves.flat_map(|slots| slots.archives.iter().chain([&slots.latest]));
         let outputs = self.parts.iter().chain(&self.archives).chain([&self.log, &self.manifest]);
-        unique(outputs.map(|slot| slot.name.as_str()))
+        outputs.chain(saves).chain(&self.fetched).map(|slot| slot.name.as_str())
     }
 
     /// The slot of part `number`, counted from 1.
@@ -294,6 +333,14 @@ impl Signer<'_> {
         Ok(OutputSlot { name: name.to_owned(), url: self.sign(name, name, false)? })
     }
 
+    fn checkpoint(&self) -> Result<CheckpointSlots, SlotError> {
+        let [odd, even] = Checkpoint::archives();
+        Ok(CheckpointSlots {
+            archives: [self.output(odd)?, self.output(even)?],
+            latest: self.output(Checkpoint::LATEST)?,
+        })
+    }
+
     fn sign(&self, name: &str, below: &str, read: bool) -> Result<PresignedUrl, SlotError> {
         let key = self.location.key(below).map_err(|source| SlotError::Location {
             name: name.chars().take(80).collect(),
@@ -320,6 +367,7 @@ mod tests {
             }],
             parts: (1..=3).map(|n| format!("frames/{n:04}.png")).collect(),
             archives: 2,
+            checkpoint: true,
             now_s: 1_700_000_000,
             time_limit_s: 3_600,
         }
@@ -340,6 +388,9 @@ mod tests {
         assert_eq!(slots.part(3).unwrap().name, "frames/0003.png");
         assert!(slots.part(0).is_none() && slots.part(4).is_none());
         assert_eq!(slots.archives[1].name, "archive/0002.tar");
+        let saves = slots.checkpoint.as_ref().unwrap();
+        let names = [1, 2, 3].map(|number| saves.of(number).name.as_str());
+        assert_eq!(names, ["checkpoint/1.tar", "checkpoint/2.tar", "checkpoint/1.tar"]);
         let json = serde_json::to_vec(&slots).unwrap();
         assert_eq!(Slots::from_json(&json).unwrap(), slots);
         assert!(!format!("{slots:?}").contains("X-Amz"), "Debug must redact");
@@ -360,12 +411,32 @@ mod tests {
         assert!(matches!(error, SlotError::Name(_)), "{error}");
         let error = broken(&|r| r.parts = vec!["log.txt".into()]);
         assert!(matches!(error, SlotError::Name(_)), "{error}");
+        let error = broken(&|r| r.parts = vec!["checkpoint/2.tar".into()]);
+        assert!(matches!(error, SlotError::Name(_)), "{error}");
         let error = broken(&|r| r.parts = vec!["../a".into()]);
         assert!(matches!(error, SlotError::Location { .. }), "{error}");
         let error = broken(&|r| r.time_limit_s = MAX_PRESIGN_S);
         assert!(matches!(error, SlotError::TimeLimit(_)), "{error}");
         let error = broken(&|r| r.time_limit_s = u64::MAX);
         assert!(matches!(error, SlotError::TimeLimit(_)), "{error}");
+    }
+
+    #[test]
+    fn d_24_a_renewal_changes_addresses_and_no_names() {
+        let old = presign(&request()).unwrap();
+        let later = SlotRequest { inputs: Vec::new(), now_s: 1_700_086_400, ..request() };
+        let next = old.renewed(presign(&later).unwrap()).unwrap();
+        assert_eq!(next.inputs, old.inputs);
+        assert_eq!(next.expires_at_s, old.expires_at_s + 86_400);
+        assert_ne!(next.parts[0].url, old.parts[0].url);
+        for other in [
+            SlotRequest { parts: vec!["frames/0009.png".into()], ..later.clone() },
+            SlotRequest { archives: 3, ..later.clone() },
+            SlotRequest { checkpoint: false, ..later },
+        ] {
+            let got = old.renewed(presign(&other).unwrap());
+            assert!(matches!(got, Err(SlotError::Other(_))), "{got:?}");
+        }
     }
 
     #[test]

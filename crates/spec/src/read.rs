@@ -57,8 +57,8 @@ fn whole(walk: &mut Walk, all: &Fields<'_>) -> Option<(Task, BTreeMap<String, St
     let network = network.unwrap_or_default();
     let limits = walk.required(all, "limits", "limits: {time: 1h}");
     let beside = if network == Network::Egress { EGRESS_BYTES } else { 0 };
-    let traffic_bytes = transfers.max_bytes().saturating_add(beside);
-    let limits = limits.and_then(|field| limits_of(walk, &field, traffic_bytes));
+    let traffic = |time_s| transfers.max_bytes(time_s).saturating_add(beside);
+    let limits = limits.and_then(|field| limits_of(walk, &field, traffic));
     let pricing = optional(walk, all, "pricing", pricing).unwrap_or_default();
     let scope = optional(walk, all, "scope", scope).unwrap_or_default();
     let ports = optional(walk, all, "ports", ports).unwrap_or_default();
@@ -152,7 +152,11 @@ fn texts(walk: &mut Walk, field: &Field<'_>) -> Option<BTreeMap<String, String>>
     Some(texts)
 }
 
-fn limits_of(walk: &mut Walk, field: &Field<'_>, traffic_bytes: u64) -> Option<Limits> {
+fn limits_of(
+    walk: &mut Walk,
+    field: &Field<'_>,
+    traffic_bytes: impl Fn(u64) -> u64,
+) -> Option<Limits> {
     let fields = walk.mapping(field, &fields::LIMITS)?;
     let time_s = walk.required(&fields, "time", "time: 1h");
     let time_s = time_s.and_then(|field| walk.quantity(&field, seconds));
@@ -162,7 +166,7 @@ fn limits_of(walk: &mut Walk, field: &Field<'_>, traffic_bytes: u64) -> Option<L
     Some(Limits {
         time_s: time_s?,
         cost,
-        traffic_bytes: traffic.unwrap_or(traffic_bytes),
+        traffic_bytes: traffic.unwrap_or_else(|| traffic_bytes(time_s.unwrap_or_default())),
         grace_s: grace_s.unwrap_or(GRACE_S),
     })
 }
@@ -218,12 +222,16 @@ struct Transfers {
 }
 
 impl Transfers {
-    /// What all of them may take together.
-    fn max_bytes(&self) -> u64 {
+    /// What all of them may take together in this time: a checkpoint with each of its saves, once
+    /// more when it is the last, and once when it is fetched.
+    fn max_bytes(&self, time_s: u64) -> u64 {
         let inputs = self.inputs.iter().map(|input| input.max_bytes);
         let outputs = self.outputs.iter().map(|output| output.max_bytes);
         let parts = self.parts.iter().map(|p| p.max_bytes.saturating_mul(u64::from(p.count)));
-        let saved = self.checkpoint.iter().map(|checkpoint| checkpoint.max_bytes);
+        let saved = self.checkpoint.iter().map(|checkpoint| {
+            let saves = time_s.checked_div(checkpoint.interval_s).unwrap_or_default();
+            checkpoint.max_bytes.saturating_mul(saves.saturating_add(2))
+        });
         let sizes = inputs.chain(outputs).chain(parts).chain(saved);
         // The greatest amount that a limit may say.
         sizes.fold(0, u64::saturating_add).min(1 << 49)

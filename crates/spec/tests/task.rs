@@ -148,6 +148,19 @@ fn a_task_from_outside_is_checked_again() {
     assert!(Task::from_json(&b"[".repeat(100_000)).is_err());
 }
 
+/// S-11: what is saved again and again is moved again and again.
+#[test]
+fn the_default_traffic_holds_every_save_of_a_checkpoint() {
+    let traffic = |more: &str| {
+        let text = format!("version: 1\nname: a\nimage: hello\nlimits: {{time: 1h}}\n{more}");
+        Task::from_yaml("t", &text).unwrap().task.limits.traffic_bytes
+    };
+    let mib = 1 << 20;
+    assert_eq!(traffic("outputs: [{path: a, max_size: 3MiB}]"), 3 * mib);
+    let saved = "checkpoint: {path: state, interval: 10m, max_size: 1MiB}";
+    assert_eq!(traffic(saved), 8 * mib, "six while it runs, the last, and one that is fetched");
+}
+
 fn yaml() -> impl Strategy<Value = String> {
     let token = prop::sample::select(vec![
         "version", "name", "image", "limits", "time", "run", "command", "inputs", "from", "parts",
