@@ -2,7 +2,9 @@
 //! crash in its midst.
 
 mod chain;
+mod checkpoint;
 mod gate;
+mod left;
 mod outputs;
 mod prepare;
 mod run;
@@ -119,8 +121,10 @@ pub(crate) async fn perform(
         Action::Wait => Ok(run::wait(scene).await),
         Action::Logs => Ok(run::logs(scene).await),
         Action::Parts => outputs::watch_parts(scene, report).await,
+        Action::Copy => checkpoint::copy(scene, report).await,
+        Action::Checkpoint => checkpoint::bring_out(scene).await,
         Action::Upload => outputs::upload(scene, report).await,
-        Action::Note => Ok(outputs::note(scene)),
+        Action::Note => outputs::note(scene).await,
         Action::Reset => prepare::reset(scene).await,
         Action::Cosign { is_final } => chain::cosign(scene, &chain, is_final).await,
         Action::Send(call) => chain::send(scene, chain, call).await,

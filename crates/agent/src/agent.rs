@@ -274,6 +274,17 @@ impl AgentHandle {
         server::accept(&self.shared, &rental, request)
     }
 
+    /// Orders a rental's end, as the door does after checking who asks.
+    #[cfg(test)]
+    pub(crate) fn order_stop(
+        &self,
+        id: RentalId,
+        order: Option<pouw_types::signing::Signed<pouw_types::contracts::Stop>>,
+    ) -> Result<(), String> {
+        let rental = self.shared.rental(id).ok_or("no such rental")?;
+        server::order_stop(&self.shared, &rental, order)
+    }
+
     /// Stops the agent where it stands: rentals go on when it is started again.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
@@ -314,6 +325,17 @@ impl Shared {
             Ok(offer) => drop(self.offer.send_replace(offer)),
             Err(error) => self.set_problem(Some(error.to_string())),
         }
+    }
+
+    /// What is at stake for rentals whose data is kept though their units are free.
+    pub(crate) fn kept_bond(&self) -> Amount {
+        let kept = |rental: &Arc<Rental>| {
+            let record = rental.record();
+            let bond = Amount::from_atto(record.quote.bond);
+            (record.is_kept() && record.step == Step::Score).then_some(bond)
+        };
+        let bonds: Vec<_> = self.lock_rentals().values().filter_map(kept).collect();
+        bonds.into_iter().fold(Amount::ZERO, |sum, bond| sum.checked_add(bond).unwrap_or(sum))
     }
 
     pub(crate) fn rental(&self, id: RentalId) -> Option<Arc<Rental>> {

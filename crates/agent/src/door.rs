@@ -6,10 +6,12 @@
 //! | `GET /v1/offer` | anyone | the signed [`Offer`](pouw_types::Offer) |
 //! | `POST /v1/quotes` | anyone | [`QuoteRequest`] → [`QuoteReply`] |
 //! | `PUT /v1/rentals/{id}/task` | client | [`TaskRequest`]: task, slots, secrets |
+//! | `PUT /v1/rentals/{id}/slots` | client | fresh addresses for what is still to be written |
 //! | `GET /v1/rentals/{id}` | client | [`RentalStatus`] |
 //! | `GET /v1/rentals/{id}/events` | client | server-sent [`Event`]s, resumable by `Last-Event-ID` |
 //! | `GET /v1/rentals/{id}/log` | client | the task's output so far, as text |
 //! | `GET /v1/rentals/{id}/manifest` | client | the manifest, as JSON |
+//! | `GET /v1/rentals/{id}/results/{n}` | client | one of the results that stay on the host |
 //! | `POST /v1/rentals/{id}/stop` | client | [`StopRequest`] |
 //!
 //! "Client" means: the headers `pouw-time` (Unix seconds) and `pouw-signature` carry the rental's
@@ -21,8 +23,9 @@ mod sse;
 
 pub use client::{Client, ClientError};
 pub use dto::{
-    ErrorBody, Event, EventKind, Gate, GateProbe, Health, MeterView, Part, Progress, QuoteReply,
-    QuoteRequest, RentalStatus, Secret, StepBegan, StopRequest, TaskRequest,
+    ErrorBody, Event, EventKind, Gate, GateProbe, Health, MeterView, NoticeReason, NoticeView,
+    Part, Progress, QuoteReply, QuoteRequest, RentalStatus, Resume, Secret, StepBegan, StopRequest,
+    TaskRequest,
 };
 
 use alloy_primitives::Address;

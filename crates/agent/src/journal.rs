@@ -1,8 +1,8 @@
 //! The agent's memory on disk: a folder a rental, each file written whole.
 //!
 //! `rentals/<id>/record.json` is the [`Record`]; `task.json` what the client handed over (secrets
-//! and slots, readable by the agent's user only, deleted when the rental is done); `log` and
-//! `manifest.json` are what the client can fetch for a day after the end.
+//! and slots, readable by the agent's user only, deleted when the rental is done); `log`,
+//! `manifest.json` and what lies in `results/` are what the client can fetch for a day after the end.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,6 +14,8 @@ use pouw_types::RentalId;
 use crate::door::TaskRequest;
 use crate::record::{RECORD_VERSION, Record};
 
+/// The folder of results that could not be brought out, in a rental's folder.
+pub(crate) const RESULTS: &str = "results";
 /// Most bytes of a file that is read whole.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 

@@ -112,7 +112,9 @@ pub(crate) async fn keep_bond(
 ) -> Result<(), ContractError> {
     let config = &shared.config;
     let refused = |error: pouw_types::AmountError| ContractError::Refused(error.to_string());
+    // units of a kept rental are free, its bond is not: whoever goes on needs another.
     let wanted = config.bond.checked_mul(config.units.into()).map_err(refused)?;
+    let wanted = wanted.checked_add(shared.kept_bond()).map_err(refused)?;
     let machine = shared.context.machine.id();
     match wanted.checked_sub(Amount::from_atto(known.bond)) {
         Ok(amount) if !amount.is_zero() && !known.operator.is_zero() && !known.retired => {

@@ -1,12 +1,13 @@
 //! What an action came to, written back into the record: pure.
 
 use alloy_primitives::{B256, Bytes};
+use pouw_data::Checkpoint;
 
 use crate::contract::Cosigned;
 use crate::door::{Gate, Part};
 use crate::engine::{ContainerId, MachineState};
 use crate::plan::{Action, Call, Container, MAX_ATTEMPTS, Observed};
-use crate::record::Record;
+use crate::record::{Fetched, Record};
 use crate::step::{End, Step};
 
 /// Why an action failed.
@@ -16,6 +17,8 @@ pub enum Failure {
     Transient,
     /// It fails again: the task or its client is to blame.
     Client,
+    /// It fails again: the store refuses it, or the slot has expired.
+    Store,
     /// It fails again: this machine is to blame.
     Host,
 }
@@ -30,13 +33,30 @@ pub enum Outcome {
     /// The gate ended.
     Gated(Gate),
     /// The inputs are in place.
-    Loaded,
+    Loaded(Vec<Fetched>),
     /// The container was looked at, or brought into another state.
     Seen(Container),
     /// A part is out.
     Part(Part),
+    /// A copy of the checkpoint is made.
+    Copied(Checkpoint),
+    /// No copy of it: nothing is there, nothing changed, or what is said.
+    NotCopied(Option<String>),
+    /// A save of the checkpoint is whole in storage.
+    Durable(Checkpoint),
+    /// The copy did not get there, and will not.
+    Undurable(String),
     /// Log, outputs and manifest are out.
     Uploaded(B256),
+    /// What could not be brought out stays here.
+    Left {
+        /// Root of the manifest.
+        root: B256,
+        /// What stays.
+        names: Vec<String>,
+        /// Why.
+        why: String,
+    },
     /// The run is noted.
     Noted,
     /// The machine is as it was saved.
@@ -65,14 +85,29 @@ pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
         Outcome::Saved(state) => record.saved = Some(*state),
         Outcome::Provisioned(container) => record.container = Some(container),
         Outcome::Gated(gate) => gated(record, gate),
-        Outcome::Loaded => record.loaded = true,
+        Outcome::Loaded(fetched) => {
+            record.fetched = fetched;
+            record.loaded = true;
+        }
         Outcome::Seen(container) => seen(record, container),
         Outcome::Part(part) => {
             if !record.parts.iter().any(|known| known.path == part.path) {
                 record.parts.push(part);
             }
         }
+        Outcome::Copied(_)
+        | Outcome::NotCopied(_)
+        | Outcome::Durable(_)
+        | Outcome::Undurable(_) => {
+            saves(record, outcome, observed);
+        }
         Outcome::Uploaded(root) => {
+            record.manifest_root = root;
+            record.uploaded = true;
+        }
+        Outcome::Left { root, names, why } => {
+            record.remark(format!("results stay on the host: {why}"));
+            record.left = names;
             record.manifest_root = root;
             record.uploaded = true;
         }
@@ -92,7 +127,33 @@ pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
             record.remark(format!("the task can't be seen: {detail}"));
         }
         Outcome::Included(_) | Outcome::Nothing => {}
-        Outcome::Failed(action, failure, detail) => failed(record, action, failure, &detail),
+        Outcome::Failed(action, failure, detail) => {
+            failed(record, action, failure, &detail, observed);
+        }
+    }
+}
+
+fn saves(record: &mut Record, outcome: Outcome, observed: &Observed) {
+    match outcome {
+        Outcome::Copied(copy) => {
+            record.saves.copied = Some(copy);
+            record.saves.tried_ms = observed.totals.active_ms;
+        }
+        Outcome::NotCopied(why) => {
+            record.saves.tried_ms = observed.totals.active_ms;
+            if let Some(why) = why {
+                record.remark(why);
+            }
+        }
+        Outcome::Durable(saved) => {
+            record.saves.copied = None;
+            record.saves.durable = Some(saved);
+        }
+        Outcome::Undurable(why) => {
+            record.saves.copied = None;
+            record.remark(why);
+        }
+        _ => {}
     }
 }
 
@@ -132,7 +193,13 @@ fn cosigned(record: &mut Record, signature: Bytes) {
     record.silent_since_s = None;
 }
 
-fn failed(record: &mut Record, action: Action, failure: Failure, detail: &str) {
+fn failed(
+    record: &mut Record,
+    action: Action,
+    failure: Failure,
+    detail: &str,
+    observed: &Observed,
+) {
     record.remark(detail);
     record.attempts = record.attempts.saturating_add(1);
     let given_up = failure != Failure::Transient || record.attempts >= MAX_ATTEMPTS;
@@ -150,6 +217,9 @@ fn failed(record: &mut Record, action: Action, failure: Failure, detail: &str) {
         Action::Start => {
             record.end.get_or_insert(End::HostFault { detail: detail.to_owned() });
         }
+        // The next one comes an interval later.
+        Action::Copy => record.saves.tried_ms = observed.totals.active_ms,
+        Action::Checkpoint => record.saves.copied = None,
         Action::Upload => record.uploaded = true,
         Action::Note => record.noted = true,
         // These are tried until they succeed: nothing may be left behind, and no task unseen.

@@ -5,7 +5,7 @@
 //! outcome back. Nothing here reads a clock or touches the world, so any moment can be replayed.
 
 use alloy_primitives::Address;
-use pouw_types::contracts::IRentals::{Phase, Reason, Rental};
+use pouw_types::contracts::IRentals::{Notice, Phase, Reason, Rental};
 use pouw_types::{Amount, RentalRules};
 
 use crate::config::Tuning;
@@ -24,6 +24,13 @@ pub const RUN_DEPTH: u64 = 2;
 pub const DEEP_RUN_DEPTH: u64 = 6;
 /// How long before a limit the task is frozen: freezing takes a moment, and what runs on is unpaid.
 pub const MARGIN_MS: u64 = 250;
+/// seconds between two receipts while data is kept.
+const KEPT_RECEIPT_S: u64 = 600;
+/// how long data is kept without a co-signature, seconds: less than the day that can be
+/// claimed.
+const MAX_ALONE_S: u64 = 86_000;
+/// The longest Closing of which a part is left for the final receipt, seconds.
+const MAX_FINAL_S: u64 = 600;
 /// Tries of a step that may succeed later.
 pub const MAX_ATTEMPTS: u32 = 5;
 
@@ -90,6 +97,8 @@ pub struct Observed {
     pub container: Container,
     /// The meter's reading.
     pub totals: Totals,
+    /// whether the rental that continues this one has taken over what is kept.
+    pub is_taken: bool,
 }
 
 /// What can be done at the same time: at most one action a lane.
@@ -107,6 +116,8 @@ pub enum Lane {
     Logs,
     /// Watching for parts.
     Parts,
+    /// Bringing a checkpoint out.
+    Checkpoint,
 }
 
 /// Something to do.
@@ -149,6 +160,10 @@ pub enum Action {
     Logs,
     /// Upload parts as they appear.
     Parts,
+    /// Freeze the task, copy its checkpoint, let it go on.
+    Copy,
+    /// Bring the copy of the checkpoint out.
+    Checkpoint,
 }
 
 /// A transaction to send; its content follows from the record.
@@ -182,6 +197,7 @@ impl Action {
             Self::Wait => Lane::Wait,
             Self::Logs => Lane::Logs,
             Self::Parts => Lane::Parts,
+            Self::Checkpoint => Lane::Checkpoint,
             Self::Save
             | Self::Provision
             | Self::Gate
@@ -190,6 +206,7 @@ impl Action {
             | Self::Start
             | Self::Pause
             | Self::Unpause
+            | Self::Copy
             | Self::Terminate
             | Self::Upload
             | Self::Note
@@ -205,6 +222,7 @@ impl Action {
             Self::Start
                 | Self::Pause
                 | Self::Unpause
+                | Self::Copy
                 | Self::Terminate
                 | Self::Reset
                 | Self::Save
@@ -279,6 +297,7 @@ pub fn decide(record: &mut Record, observed: &Observed, rules: &Rules) -> bool {
     if record.end.is_none() {
         record.end = reason_to_end(record, observed, rules);
     }
+    record.keep_over |= record.keep_s > 0 && is_keep_over(record, observed, rules);
     loop {
         let step = next_step(record, observed, rules);
         if step == record.step {
@@ -308,7 +327,68 @@ fn follow_chain(record: &mut Record, observed: &Observed) {
     }
     if record.end.is_none() && matches!(chain.rental.phase, Phase::Closing | Phase::Closed) {
         record.end = Some(End::ClosedOnChain { by: chain.rental.reason });
+        // the client told the chain alone.
+        record.keep_s = chain.rental.keepS;
     }
+}
+
+/// between a notice and the end that it announces, seconds.
+#[must_use]
+pub const fn notice_s(notice: Notice) -> Option<u64> {
+    match notice {
+        Notice::Preempt => Some(120),
+        Notice::Reprice => Some(86_400),
+        Notice::None | Notice::__Invalid => None,
+    }
+}
+
+/// when the host takes the machine back, Unix seconds; `None` without notice.
+#[must_use]
+pub fn notice_ends_at(rental: &Rental) -> Option<u64> {
+    notice_s(rental.notice).map(|wait_s| rental.times.noticeAt.saturating_add(wait_s))
+}
+
+/// when data that is kept goes, Unix seconds: as the client wanted, while Closing lasts.
+#[must_use]
+pub fn kept_until(record: &Record, observed: &Observed, rules: &Rules) -> Option<u64> {
+    if !record.is_kept() {
+        return None;
+    }
+    let rental = observed.chain.as_ref().map(|chain| &chain.rental)?;
+    match rental.phase {
+        Phase::Closing => {
+            // The final receipt has to be there before anybody finalizes.
+            let last = rules.rental.closing_s.min(MAX_FINAL_S) / 4;
+            let ends = rental.times.closingEndsAt.saturating_sub(last);
+            Some(rental.times.closeAt.saturating_add(record.keep_s).min(ends))
+        }
+        _ => Some(observed.now_s.saturating_add(record.keep_s)),
+    }
+}
+
+/// whether nothing has to be kept any longer, or nobody would pay for it.
+fn is_keep_over(record: &Record, observed: &Observed, rules: &Rules) -> bool {
+    let Some(chain) = &observed.chain else { return false };
+    match chain.rental.phase {
+        // The order is on its way to the chain, or the chain refuses it.
+        Phase::Open => return record.refusals > 0,
+        Phase::Closing => {}
+        Phase::None | Phase::Closed | Phase::__Invalid => return true,
+    }
+    let until = kept_until(record, observed, rules);
+    // Alone, without a co-signature, a day of storage can be claimed at most.
+    let signed_at = record.signed.as_ref().map_or(0, |signed| signed.receipt.at);
+    let alone = observed.now_s >= signed_at.saturating_add(MAX_ALONE_S);
+    let gib = record.quote.caps.storageGib;
+    let totals = &observed.totals;
+    let storage = totals.storage_gib_s(gib);
+    let price = receipt::price(&record.quote, totals.active_s(), storage, totals.traffic_bytes);
+    let deposit = Amount::from_atto(chain.rental.money.deposited);
+    let unpaid = receipt::total(&rules.rental, price) > deposit;
+    observed.is_taken
+        || alone
+        || unpaid
+        || until.is_none_or(|until| observed.now_s.max(chain.head.time_s) >= until)
 }
 
 fn reason_to_end(record: &Record, observed: &Observed, rules: &Rules) -> Option<End> {
@@ -328,6 +408,13 @@ fn reason_to_end(record: &Record, observed: &Observed, rules: &Rules) -> Option<
         if !record.has_task && now >= record.seen_at_s + rules.tuning.task_s {
             return not_prepared("the client handed over no task");
         }
+        let cap_s = record.quote.caps.preparationS;
+        let late = |at: u64| !record.loaded && now >= at.saturating_add(cap_s);
+        if record.task_at_s.is_some_and(late) {
+            return not_prepared(&format!(
+                "image and inputs took longer than the {cap_s} s that the quote gives for them"
+            ));
+        }
         if times.readyAt == 0 && now >= record.quote.startBy {
             return not_prepared("it took longer than the quote allows");
         }
@@ -339,7 +426,15 @@ fn reason_to_end(record: &Record, observed: &Observed, rules: &Rules) -> Option<
     if call_is_unanswered(record, chain, rules) {
         return Some(End::ClientSilent);
     }
-    run_ended(record, observed, rules)
+    let is_due = |at| chain.head.time_s >= at;
+    let ended = run_ended(record, observed, rules);
+    if ended.is_none() && notice_ends_at(&chain.rental).is_some_and(is_due) {
+        return Some(match chain.rental.notice {
+            Notice::Reprice => End::Repriced,
+            Notice::None | Notice::Preempt | Notice::__Invalid => End::Preempted,
+        });
+    }
+    ended
 }
 
 fn run_ended(record: &Record, observed: &Observed, rules: &Rules) -> Option<End> {
@@ -394,6 +489,7 @@ fn next_step(record: &Record, observed: &Observed, rules: &Rules) -> Step {
         Step::Load if is_ready(record, observed) => Step::Run,
         Step::End if is_stopped(record, observed) => Step::Upload,
         Step::Upload if record.uploaded || !has_results(record) => Step::Score,
+        Step::Score if record.is_kept() => Step::Score,
         Step::Score if record.noted && is_final_settled(record, observed, rules) => Step::Reset,
         Step::Reset if record.reset => Step::Dismount,
         Step::Dismount => match (phase, &record.end) {
@@ -448,6 +544,7 @@ pub fn plan(record: &Record, observed: &Observed, rules: &Rules) -> Vec<Action> 
         if record.container.is_some() {
             actions.extend([Action::Logs, Action::Parts]);
         }
+        actions.extend(record.saves.copied.is_some().then_some(Action::Checkpoint));
     }
     if record.step == Step::End && record.started && record.container.is_some() {
         actions.push(Action::Logs);
@@ -490,9 +587,15 @@ fn run(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {
             (chain.depth() >= needed && accepted && !held).then_some(Action::Start)
         }
         Container::Running if held => Some(Action::Pause),
+        Container::Running if is_copy_due(record, observed) => Some(Action::Copy),
         Container::Paused if !held => Some(Action::Unpause),
         Container::Running | Container::Paused | Container::Absent | Container::Exited(_) => None,
     }
+}
+
+/// Whether the checkpoint's folder is to be copied now.
+fn is_copy_due(record: &Record, observed: &Observed) -> bool {
+    record.saves.due_at_ms().is_some_and(|due| observed.totals.active_ms >= due)
 }
 
 fn sign(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {
@@ -511,6 +614,11 @@ fn sign(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {
             let frozen = hold(record, observed, rules).is_some()
                 && observed.totals.active_s() > record.signed_active_s();
             (due || frozen).then_some(Action::Cosign { is_final: false })
+        }
+        Step::Score if record.is_kept() => {
+            let at = record.signed.as_ref().map_or(0, |signed| signed.receipt.at);
+            let due = observed.now_s >= at.saturating_add(KEPT_RECEIPT_S);
+            due.then_some(Action::Cosign { is_final: false })
         }
         Step::Score | Step::Reset | Step::Dismount => {
             wants_final(record, observed).then_some(Action::Cosign { is_final: true })
@@ -535,6 +643,10 @@ fn send(record: &Record, observed: &Observed, rules: &Rules) -> Option<Call> {
         .is_some_and(|signed| record.started && signed.receipt.seq > chain.rental.best.seq);
     match chain.rental.phase {
         Phase::Open => send_open(record, observed, rules, chain, newer),
+        Phase::Closing if record.is_kept() => {
+            let daily = observed.now_s >= record.settled_at_s + rules.tuning.settle_s;
+            (newer && daily).then_some(Call::Settle)
+        }
         Phase::Closing if newer => Some(Call::Settle),
         Phase::Closing => {
             if is_claim_due(record, chain, rules) {
@@ -653,7 +765,10 @@ fn is_claim_due(record: &Record, chain: &ChainView, _rules: &Rules) -> bool {
     let best = &chain.rental.best;
     let pays = End::ClosedOnChain { by: chain.rental.reason }.pays_all();
     let (active, storage) = claimable(record, chain);
-    pays && record.step >= Step::Score
+    // After a keep the signer has the first word, and the host its own only where there is none.
+    let alone = record.keep_s == 0 || record.silent_since_s.is_some();
+    pays && alone
+        && record.step >= Step::Score
         && record.signed.is_some()
         && !best.isFinal
         && !chain.rental.claim.made
@@ -671,6 +786,7 @@ pub fn wake_in_ms(record: &Record, observed: &Observed, rules: &Rules) -> Option
     let due = receipt::due_at_ms(record.signed_active_s());
     let soonest = [freeze.saturating_sub(MARGIN_MS), due, cap_ms(record)]
         .into_iter()
+        .chain(record.saves.due_at_ms())
         .filter(|at| *at > active)
         .min()?;
     Some(soonest - active)

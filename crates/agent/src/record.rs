@@ -1,6 +1,7 @@
 //! What the agent remembers of one rental; [`journal`](crate::journal) keeps it.
 
 use alloy_primitives::B256;
+use pouw_data::Checkpoint;
 use pouw_types::RentalId;
 use pouw_types::contracts::{Quote, Receipt, Stop};
 use pouw_types::signing::Signed;
@@ -16,6 +17,48 @@ use crate::step::{End, Step};
 pub const RECORD_VERSION: u32 = 1;
 /// Most remarks and transactions that a record keeps.
 const MAX_LIST: usize = 200;
+
+/// An object that was fetched as an input, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fetched {
+    /// Its name in the task.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its digest, as it came.
+    pub blake3: B256,
+}
+
+/// Saves of a task's checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Saves {
+    /// Active seconds between two; 0: the task declares no checkpoint.
+    pub interval_s: u64,
+    /// Active milliseconds of the task when the last was tried.
+    pub tried_ms: u64,
+    /// The copy that is on its way to storage; written once it lies in the staging folder whole.
+    pub copied: Option<Checkpoint>,
+    /// The last one that is whole in storage.
+    pub durable: Option<Checkpoint>,
+}
+
+impl Saves {
+    /// The number of the next save.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.durable.as_ref().map_or(1, |saved| saved.number.saturating_add(1))
+    }
+
+    /// The active milliseconds at which the next copy is due; `None` while one is on its way, and
+    /// for a task without a checkpoint.
+    #[must_use]
+    pub fn due_at_ms(&self) -> Option<u64> {
+        let waits = self.interval_s == 0 || self.copied.is_some();
+        (!waits).then(|| self.tried_ms.saturating_add(self.interval_s.saturating_mul(1_000)))
+    }
+}
 
 /// Everything about a rental that must outlive the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +91,9 @@ pub struct Record {
     pub gate: Option<Gate>,
     /// Whether all inputs are in place.
     pub loaded: bool,
+    /// What was fetched for them.
+    #[serde(default)]
+    pub fetched: Vec<Fetched>,
     /// Whether the container's start was ordered; written before it is.
     pub started: bool,
     /// Usage up to the last writing.
@@ -60,6 +106,9 @@ pub struct Record {
     pub silent_since_s: Option<u64>,
     /// Parts that count.
     pub parts: Vec<Part>,
+    /// Saves of the task's checkpoint.
+    #[serde(default)]
+    pub saves: Saves,
     /// The height at which the opening was first missing from the best chain.
     pub off_since: Option<u64>,
     /// Since when the engine does not answer while the task should run, Unix seconds.
@@ -70,8 +119,23 @@ pub struct Record {
     pub end: Option<End>,
     /// The signer's order to end it.
     pub stop_order: Option<Signed<Stop>>,
+    /// how long the client wants its data kept from the closing on, seconds; 0: not.
+    #[serde(default)]
+    pub keep_s: u64,
+    /// Whether that is over.
+    #[serde(default)]
+    pub keep_over: bool,
     /// Whether log, outputs and manifest are out, or given up.
     pub uploaded: bool,
+    /// Results that stay here because they could not be brought out.
+    #[serde(default)]
+    pub left: Vec<String>,
+    /// When the slots' addresses end, Unix seconds.
+    #[serde(default)]
+    pub slots_until_s: Option<u64>,
+    /// When the client's task came, Unix seconds.
+    #[serde(default)]
+    pub task_at_s: Option<u64>,
     /// Root of the manifest.
     pub manifest_root: B256,
     /// Whether the run is noted in the machine's history.
@@ -109,18 +173,25 @@ impl Record {
             container: None,
             gate: None,
             loaded: false,
+            fetched: Vec::new(),
             started: false,
             totals: Totals::default(),
             proposal: None,
             signed: None,
             silent_since_s: None,
             parts: Vec::new(),
+            saves: Saves::default(),
             off_since: None,
             engine_lost_s: None,
             exit: None,
             end: None,
             stop_order: None,
+            keep_s: 0,
+            keep_over: false,
             uploaded: false,
+            left: Vec::new(),
+            slots_until_s: None,
+            task_at_s: None,
             manifest_root: B256::ZERO,
             noted: false,
             reset: false,
@@ -152,10 +223,17 @@ impl Record {
         self.signed.as_ref().is_some_and(|signed| signed.receipt.isFinal)
     }
 
-    /// Active seconds that uploaded parts cover.
+    /// Active seconds that uploaded parts and saved checkpoints cover.
     #[must_use]
     pub fn done_s(&self) -> u64 {
-        self.parts.iter().map(|part| part.active_s).max().unwrap_or(0)
+        let parts = self.parts.iter().map(|part| part.active_s);
+        parts.chain(self.saves.durable.iter().map(|saved| saved.active_s)).max().unwrap_or(0)
+    }
+
+    /// whether the client's data stays here though its task has ended.
+    #[must_use]
+    pub const fn is_kept(&self) -> bool {
+        self.keep_s > 0 && self.started && !self.keep_over
     }
 
     /// Notes something; the oldest go when there are too many.

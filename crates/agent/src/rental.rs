@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::time::Instant;
+use alloy_primitives::B256;
 use pouw_types::RentalId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::actions;
 use crate::context::Context;
-use crate::door::{EventKind, MeterView, RentalStatus};
+use crate::door::{EventKind, MeterView, NoticeView, RentalStatus};
 use crate::events::EventLog;
 use crate::meter::Meter;
 use crate::outcome::{Failure, Outcome, apply, begin};
@@ -149,15 +150,30 @@ impl Rental {
             gate: record.gate,
             parts: record.parts.clone(),
             parts_total: record.parts_total,
+            checkpoint: record.saves.durable.clone(),
+            notice: chain.and_then(|chain| NoticeView::of(&chain.rental)),
+            kept_until: plan::kept_until(&record, &observed, &context.rules),
+            slots_until: record.slots_until_s,
+            left: record.left.clone(),
             end: record.end.clone(),
             remarks: record.remarks.clone(),
             transactions: record.transactions,
         }
     }
 
+    /// whether the rental that continues this one has its data.
+    fn is_taken(&self, context: &Context, chain: &ChainView) -> bool {
+        let successor = RentalId::new(chain.rental.successor);
+        self.lock().is_kept()
+            && chain.rental.successor != B256::ZERO
+            && context.journal.load(successor).is_ok_and(|next| next.loaded)
+    }
+
     fn observed(&self, context: &Context, chain: Option<ChainView>) -> Observed {
         let now = context.clock.monotonic_ms();
+        let is_taken = chain.as_ref().is_some_and(|chain| self.is_taken(context, chain));
         Observed {
+            is_taken,
             now_s: context.clock.unix_s(),
             chain,
             container: self.container(),
@@ -180,6 +196,7 @@ struct Shell {
     not_before: BTreeMap<Lane, (Instant, u32)>,
     outcomes: mpsc::Sender<(Action, Outcome, bool)>,
     shown: Option<Step>,
+    noticed: bool,
 }
 
 impl Drop for Shell {
@@ -205,6 +222,7 @@ pub(crate) async fn drive(
         not_before: BTreeMap::new(),
         outcomes,
         shown: None,
+        noticed: false,
     };
     shell.adopt();
     while let Some(sleep) = shell.turn() {
@@ -268,6 +286,7 @@ impl Shell {
             self.context.journal.drop_task(record.rental);
             return None;
         }
+        self.show_notice(&record, &observed);
         let wanted = plan::plan(&record, &observed, &rules);
         self.drop_unwanted(&wanted);
         for action in wanted {
@@ -278,6 +297,15 @@ impl Shell {
         let retry = self.not_before.values().map(|(at, _)| at.saturating_duration_since(now));
         let retry = retry.filter(|wait| !wait.is_zero()).min();
         Some([timer, retry].into_iter().flatten().fold(HEARTBEAT, Duration::min))
+    }
+
+    /// tells a notice once, while it can still be of use.
+    fn show_notice(&mut self, record: &Record, observed: &Observed) {
+        let notice = observed.chain.as_ref().and_then(|chain| NoticeView::of(&chain.rental));
+        if let Some(notice) = notice.filter(|_| !self.noticed && record.end.is_none()) {
+            self.noticed = true;
+            self.rental.emit(&self.context, EventKind::Notice(notice));
+        }
     }
 
     fn drop_unwanted(&mut self, wanted: &[Action]) {
@@ -326,6 +354,8 @@ impl Shell {
                 let why = why.map_or("held", plan::Hold::why).to_owned();
                 self.rental.emit(&self.context, EventKind::Paused { why });
             }
+            // It stands still for the copy.
+            Action::Copy => self.rental.meter(|meter| meter.pause(now)),
             Action::Terminate => self.rental.meter(|meter| meter.keep(now)),
             Action::Reset => self.rental.meter(|meter| meter.stop(now)),
             _ => {}
@@ -371,7 +401,10 @@ impl Shell {
                 meter(Meter::stop);
             }
             Outcome::Provisioned(_) => self.rental.set_container(Container::Created),
-            Outcome::Failed(Action::Pause | Action::Unpause | Action::Terminate, ..) => {
+            Outcome::Failed(
+                Action::Pause | Action::Unpause | Action::Copy | Action::Terminate,
+                ..,
+            ) => {
                 self.rental.set_container(Container::Unknown);
             }
             Outcome::Failed(Action::Start, ..) if started => {
@@ -400,7 +433,10 @@ impl Shell {
         let longest = if lane == Lane::Sign { MAX_SIGN_BACKOFF } else { MAX_BACKOFF };
         let wait = FIRST_BACKOFF.saturating_mul(factor).min(longest);
         self.not_before.insert(lane, (Instant::now() + wait, tries.saturating_add(1)));
-        if matches!(outcome, Outcome::Failed(_, Failure::Host | Failure::Client, _)) {
+        if matches!(
+            outcome,
+            Outcome::Failed(_, Failure::Host | Failure::Store | Failure::Client, _)
+        ) {
             tracing::warn!(rental = %self.rental.id, ?outcome, "failed");
         }
     }
@@ -410,11 +446,19 @@ impl Shell {
         match outcome {
             Outcome::Gated(gate) => emit(EventKind::Gate(*gate)),
             Outcome::Part(part) => emit(EventKind::Part(part.clone())),
+            Outcome::Durable(saved) => emit(EventKind::Checkpoint(saved.clone())),
+            Outcome::NotCopied(Some(why)) | Outcome::Undurable(why) => {
+                emit(EventKind::Remark { text: why.clone() });
+            }
             Outcome::Cosigned(_) => {
                 let proposal = self.rental.record().proposal;
                 if let Some(proposal) = proposal {
                     emit(EventKind::Receipt(crate::record::view(&proposal.value)));
                 }
+            }
+            Outcome::Left { why, .. } => {
+                let text = format!("results stay on the host for a day: {why}");
+                emit(EventKind::Remark { text });
             }
             Outcome::Refused(call, reason) => emit(EventKind::Remark {
                 text: format!("the ledger refuses {}: {reason}", call.name()),

@@ -118,6 +118,52 @@ pub(crate) fn staging_path(scratch: &Scratch) -> PathBuf {
     scratch.path.join("staging")
 }
 
+/// a file that stands beside what is kept of an ended task.
+#[must_use]
+pub(crate) fn kept_mark(scratch: &Scratch) -> PathBuf {
+    staging_path(scratch).join("kept")
+}
+
+/// Copies what a task left into another task's folder: files, folders and links, with their modes.
+/// What is neither (sockets, pipes) is left behind. No process of either task runs meanwhile.
+///
+/// # Errors
+/// What the file system says, such as that there is no room.
+pub(crate) fn copy_tree(from: &Path, to: &Path, user: User) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            // ext4's own, at the root of a file system.
+            if entry.file_name() == "lost+found" {
+                continue;
+            }
+            fs::create_dir_all(&target)?;
+            copy_tree(&entry.path(), &target, user)?;
+            fs::set_permissions(&target, entry.metadata()?.permissions())?;
+        } else if kind.is_symlink() {
+            if fs::symlink_metadata(&target).is_ok() {
+                fs::remove_file(&target)?;
+            }
+            std::os::unix::fs::symlink(fs::read_link(entry.path())?, &target)?;
+            match std::os::unix::fs::lchown(&target, Some(user.uid), Some(user.gid)) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => continue,
+            }
+        } else if kind.is_file() {
+            // A link of an earlier try could lead elsewhere.
+            if fs::symlink_metadata(&target).is_ok_and(|found| !found.is_file()) {
+                fs::remove_file(&target)?;
+            }
+            fs::copy(entry.path(), &target)?;
+        } else {
+            continue;
+        }
+        own(&target, user)?;
+    }
+    Ok(())
+}
+
 /// Makes the folders and files that the task's mounts need: sources, and in the task's folder the
 /// places they cover.
 ///
@@ -150,7 +196,10 @@ pub(crate) fn prepare(
 }
 
 /// Makes a folder below `root` that the task's user can write.
-fn make_owned(root: &Path, folder: &Path, user: User) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn make_owned(root: &Path, folder: &Path, user: User) -> io::Result<()> {
     let below = folder.strip_prefix(root).map_err(io::Error::other)?;
     let mut at = root.to_owned();
     for name in below.components() {

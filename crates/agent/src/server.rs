@@ -12,14 +12,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use futures::Stream;
+use pouw_data::Slots;
+use pouw_types::contracts::Stop;
+use pouw_types::signing::Signed;
 use pouw_types::{Amount, Offer, RentalId, SpecHash};
 use serde::de::DeserializeOwned;
 
 use crate::agent::Shared;
 use crate::door::{
     ErrorBody, Event, Health, MAX_BODY_BYTES, MAX_SKEW_S, QuoteReply, QuoteRequest, RentalStatus,
-    SIGNATURE_HEADER, StopRequest, TIME_HEADER, TaskRequest, message, signed_by,
+    Resume, SIGNATURE_HEADER, StopRequest, TIME_HEADER, TaskRequest, message, signed_by,
 };
+use crate::journal::RESULTS;
 use crate::quote::{self, QuoteError, Terms, price_task};
 use crate::receipt;
 use crate::rental::Rental;
@@ -78,9 +82,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, listener: tokio::net::TcpListene
         .route("/v1/quotes", post(quotes))
         .route("/v1/rentals/{id}", get(status))
         .route("/v1/rentals/{id}/task", put(put_task))
+        .route("/v1/rentals/{id}/slots", put(put_slots))
         .route("/v1/rentals/{id}/events", get(events))
         .route("/v1/rentals/{id}/log", get(log))
         .route("/v1/rentals/{id}/manifest", get(manifest))
+        .route("/v1/rentals/{id}/results/{index}", get(result))
         .route("/v1/rentals/{id}/stop", post(stop))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -232,6 +238,37 @@ async fn put_task(
     Ok(Json(shared.status(&rental)))
 }
 
+async fn put_slots(
+    State(shared): Door,
+    Path(id): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Reply<Json<RentalStatus>> {
+    let rental = admit(&shared, &id, &method, &uri, &headers, &body)?;
+    let fresh: Slots = read(&body)?;
+    let journal = &shared.context.journal;
+    let record = rental.record();
+    if !record.has_task || record.uploaded {
+        let text = "nothing is to be brought out any more, or no task came yet";
+        let hint = "`pouw cp` gets what is there";
+        return Err(Refusal::new(StatusCode::CONFLICT, "too-late", text, hint));
+    }
+    let mut request = journal.load_task(rental.id).map_err(Refusal::internal)?;
+    request.slots = request.slots.renewed(fresh).map_err(|error| {
+        let hint = "presign the slots of the same task";
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-slots", error, hint)
+    })?;
+    journal.store_task(rental.id, &request).map_err(Refusal::internal)?;
+    let until_s = request.slots.expires_at_s;
+    rental
+        .update(&shared.context, |record| record.slots_until_s = Some(until_s))
+        .map_err(Refusal::internal)?;
+    rental.wake();
+    Ok(Json(shared.status(&rental)))
+}
+
 /// Writes a checked task down and lets its rental go on.
 pub(crate) fn accept(
     shared: &Shared,
@@ -241,9 +278,14 @@ pub(crate) fn accept(
     let context = &shared.context;
     context.journal.store_task(rental.id, request).map_err(|error| error.to_string())?;
     let parts_total = request.task.parts.as_ref().map(|parts| u64::from(parts.count));
+    let (now_s, until_s) = (context.clock.unix_s(), request.slots.expires_at_s);
+    let interval_s = request.task.checkpoint.as_ref().map_or(0, |saved| saved.interval_s);
     rental.update(context, |record| {
         record.has_task = true;
+        record.task_at_s.get_or_insert(now_s);
+        record.slots_until_s = Some(until_s);
         record.parts_total = parts_total;
+        record.saves.interval_s = interval_s;
     })?;
     rental.wake();
     Ok(())
@@ -273,6 +315,14 @@ fn check_task(request: &TaskRequest, expected: SpecHash) -> Reply<()> {
         let text = format!("{} slots for {parts} parts", request.slots.parts.len());
         return bad("missing-slot", text, "presign one slot a part");
     }
+    if request.task.checkpoint.is_some() != request.slots.checkpoint.is_some() {
+        let text = "slots and task differ in whether a checkpoint is saved".to_owned();
+        return bad("missing-slot", text, "presign the checkpoint's slots");
+    }
+    if matches!(request.resume, Some(Resume::Checkpoint(_))) && request.task.checkpoint.is_none() {
+        let text = "the task declares no checkpoint to go on from".to_owned();
+        return bad("no-checkpoint", text, "start it anew");
+    }
     let names: std::collections::BTreeSet<_> = request.secrets.keys().collect();
     let wanted: std::collections::BTreeSet<_> = request.task.secrets.iter().collect();
     if names != wanted {
@@ -292,16 +342,28 @@ async fn stop(
 ) -> Reply<Json<RentalStatus>> {
     let rental = admit(&shared, &id, &method, &uri, &headers, &body)?;
     let request: StopRequest = read(&body)?;
-    rental
-        .update(&shared.context, |record| {
-            record.end.get_or_insert(End::ClientStop);
-            if record.stop_order.is_none() {
-                record.stop_order = request.order;
-            }
-        })
-        .map_err(Refusal::internal)?;
-    rental.wake();
+    order_stop(&shared, &rental, request.order).map_err(Refusal::internal)?;
     Ok(Json(shared.status(&rental)))
+}
+
+/// Takes the client's order to end a rental.
+pub(crate) fn order_stop(
+    shared: &Shared,
+    rental: &Rental,
+    order: Option<Signed<Stop>>,
+) -> Result<(), String> {
+    let keep_s = order.as_ref().map_or(0, |order| order.value.keepS);
+    rental.update(&shared.context, |record| {
+        record.end.get_or_insert(End::ClientStop);
+        // a later order only shortens what is kept: what is gone does not come back.
+        let is_first = record.stop_order.is_none() && record.step <= Step::Upload;
+        record.keep_s = if is_first { keep_s } else { record.keep_s.min(keep_s) };
+        if record.stop_order.is_none() {
+            record.stop_order = order;
+        }
+    })?;
+    rental.wake();
+    Ok(())
 }
 
 async fn log(
@@ -319,6 +381,25 @@ async fn log(
     use tokio::io::AsyncReadExt;
     let stream = tokio_util::io::ReaderStream::new(file.take(MAX_LOG_BYTES));
     Ok((text, axum::body::Body::from_stream(stream)).into_response())
+}
+
+async fn result(
+    State(shared): Door,
+    Path((id, index)): Path<(String, usize)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let rental = admit(&shared, &id, &method, &uri, &headers, &[])?;
+    let missing = || {
+        let hint = "results that are in the store are not here";
+        Refusal::new(StatusCode::NOT_FOUND, "no-result", "no such result stays here", hint)
+    };
+    let name = rental.record().left.get(index).cloned().ok_or_else(missing)?;
+    let path = shared.context.journal.folder(rental.id).join(RESULTS).join(name);
+    let file = tokio::fs::File::open(path).await.map_err(|_| missing())?;
+    let stream = tokio_util::io::ReaderStream::new(file);
+    Ok(axum::body::Body::from_stream(stream).into_response())
 }
 
 async fn manifest(

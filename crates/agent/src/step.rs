@@ -100,6 +100,10 @@ pub enum End {
     ClientStop,
     /// The signer stayed silent, also after a call.
     ClientSilent,
+    /// Somebody pays more than a spot rental; notice was given.
+    Preempted,
+    /// The host wants another price; notice was given.
+    Repriced,
     /// The machine is slower than its offer says.
     GateFailed {
         /// Best of its runs.
@@ -143,6 +147,8 @@ impl End {
             Self::OutOfFunds => Reason::OutOfFunds,
             Self::EndBy => Reason::EndBy,
             Self::ClientSilent => Reason::ClientSilent,
+            Self::Preempted => Reason::Preempted,
+            Self::Repriced => Reason::Repriced,
             Self::GateFailed { .. } | Self::NotPrepared { .. } => Reason::GateFailed,
             Self::HostStop | Self::HostFault { .. } => Reason::HostStop,
             Self::PaymentReorged | Self::ClosedOnChain { .. } => return None,
@@ -161,7 +167,9 @@ impl End {
             | Self::OutOfFunds
             | Self::EndBy
             | Self::ClientStop
-            | Self::ClientSilent => true,
+            | Self::ClientSilent
+            | Self::Preempted
+            | Self::Repriced => true,
             Self::GateFailed { .. }
             | Self::NotPrepared { .. }
             | Self::PaymentReorged
@@ -198,6 +206,8 @@ impl fmt::Display for End {
             Self::EndBy => f.write_str("the rental's last moment came"),
             Self::ClientStop => f.write_str("the client stopped it"),
             Self::ClientSilent => f.write_str("the client's signer stayed silent"),
+            Self::Preempted => f.write_str("the host took the machine back after its notice"),
+            Self::Repriced => f.write_str("the host ended it for another price, after its notice"),
             Self::GateFailed { score, needed } => {
                 write!(f, "the machine scored {score}, {needed} was needed")
             }

@@ -45,7 +45,7 @@ pub(super) async fn cosign(
     let (id, now) = (rental.id.get(), context.clock.unix_s());
     let mut value = receipt::next(&record.quote, id, last, seq, now, totals, record.done_s());
     value.isFinal = is_final;
-    if is_final {
+    if is_final || record.uploaded {
         value.manifestRoot = record.manifest_root;
     }
     let digest = value.digest(context.machine.chain_id());

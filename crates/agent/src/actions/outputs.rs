@@ -18,25 +18,32 @@ use super::{Report, Scene, Trouble, in_full};
 use crate::door::{EventKind, Part, Progress, TaskRequest};
 use crate::engine::Scratch;
 use crate::outcome::{Failure, Outcome};
+use crate::plan::MAX_ATTEMPTS;
 use crate::sandbox;
+use crate::step::Step;
 
 /// Between two looks for parts.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A file of the task, opened without following any link: the task is not trusted.
-struct Opened {
+pub(super) struct Opened {
     fd: OwnedFd,
     size_bytes: u64,
 }
 
 impl Opened {
+    /// Its size when it was opened.
+    pub(super) const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
     /// Its path as long as it is open.
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 }
 
-fn open_below(root: &Path, name: &str, directory: bool) -> std::io::Result<OwnedFd> {
+pub(super) fn open_below(root: &Path, name: &str, directory: bool) -> std::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let below = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let root = rustix::fs::openat(CWD, root, flags | OFlags::DIRECTORY, Mode::empty())?;
@@ -45,7 +52,7 @@ fn open_below(root: &Path, name: &str, directory: bool) -> std::io::Result<Owned
 }
 
 /// Opens a regular file below `root`; `None` where there is none.
-fn open_file(root: &Path, name: &str) -> Option<Opened> {
+pub(super) fn open_file(root: &Path, name: &str) -> Option<Opened> {
     let fd = open_below(root, name, false).ok()?;
     let file = File::from(fd);
     let metadata = file.metadata().ok()?;
@@ -59,10 +66,20 @@ pub(super) async fn watch_parts(scene: Scene<'_>, report: &Report) -> Result<Out
         std::future::pending::<()>().await;
     }
     let scratch = scratch_of(scene, &request.task).await?;
+    let mut request = request;
+    let mut until_s = rental_slots(scene);
     loop {
+        // The client may have renewed the addresses.
+        if rental_slots(scene) != until_s {
+            (request, until_s) = (task_of(scene)?, rental_slots(scene));
+        }
         upload_parts(scene, report, &request, &scratch).await?;
         crate::time::sleep(LOOK).await;
     }
+}
+
+fn rental_slots(scene: Scene<'_>) -> Option<u64> {
+    scene.rental.record().slots_until_s
 }
 
 /// Uploads the parts that are in place and not yet counted, in the order of their names.
@@ -104,7 +121,7 @@ async fn upload_parts(
     Ok(found)
 }
 
-async fn send_file(
+pub(super) async fn send_file(
     scene: Scene<'_>,
     file: &Opened,
     name: &str,
@@ -120,12 +137,28 @@ async fn send_file(
     Ok(moved)
 }
 
+/// within the quote's time for it; what is not out then, or what the store refuses, stays here.
 pub(super) async fn upload(scene: Scene<'_>, report: &Report) -> Result<Outcome, Trouble> {
-    let limit = Duration::from_secs(scene.context.rules.tuning.upload_s.max(1));
-    match crate::time::timeout(limit, upload_all(scene, report)).await {
-        Ok(done) => done,
-        Err(_) => Err(Trouble::host("the upload took longer than the quote's free time for it")),
-    }
+    let Scene { context, rental } = scene;
+    let record = rental.record();
+    let began_ms = record.steps.iter().rev().find(|began| began.step == Step::Upload);
+    let began_ms = began_ms.map_or_else(|| context.clock.unix_ms(), |began| began.at_ms);
+    let cap_s = record.quote.caps.uploadS;
+    let ends_ms = began_ms.saturating_add(cap_s.saturating_mul(1_000));
+    let left = Duration::from_millis(ends_ms.saturating_sub(context.clock.unix_ms()));
+    let why = match crate::time::timeout(left, upload_all(scene, report)).await {
+        Ok(Ok(outcome)) => return Ok(outcome),
+        Ok(Err(Trouble(Failure::Transient, why)))
+            if record.attempts.saturating_add(1) < MAX_ATTEMPTS =>
+        {
+            return Err(Trouble(Failure::Transient, why));
+        }
+        Ok(Err(Trouble(_, why))) => why,
+        Err(_) => format!("the upload took longer than the {cap_s} s that the quote gives for it"),
+    };
+    let request = task_of(scene)?;
+    let scratch = scratch_of(scene, &request.task).await?;
+    super::left::keep(scene, &request, &scratch, why).await
 }
 
 async fn upload_all(scene: Scene<'_>, report: &Report) -> Result<Outcome, Trouble> {
@@ -135,12 +168,19 @@ async fn upload_all(scene: Scene<'_>, report: &Report) -> Result<Outcome, Troubl
     read_logs(scene, false).await;
     let late = upload_parts(scene, report, &request, &scratch).await?;
     let mut entries = part_entries(&request, rental.record().parts.into_iter().chain(late));
+    let saved = super::checkpoint::last(scene, report, &request, &scratch).await?;
+    entries.extend(saved.map(|saved| ManifestEntry {
+        path: saved.name,
+        size_bytes: saved.size_bytes,
+        blake3: saved.blake3,
+        part: None,
+    }));
     let mut problems = Vec::new();
     for (index, output) in request.task.outputs.iter().enumerate() {
         match upload_output(scene, &request, &scratch, index, output).await {
             Ok(entry) => entries.extend(entry),
-            Err(Trouble(Failure::Transient, detail)) => {
-                return Err(Trouble(Failure::Transient, detail));
+            Err(Trouble(failure @ (Failure::Transient | Failure::Store), detail)) => {
+                return Err(Trouble(failure, detail));
             }
             Err(Trouble(_, detail)) => problems.push(format!("output {}: {detail}", output.path)),
         }
@@ -149,6 +189,7 @@ async fn upload_all(scene: Scene<'_>, report: &Report) -> Result<Outcome, Troubl
         let moved = send_file(scene, &log, "log", &request.slots.log).await?;
         entries.push(entry(&request.slots.log.name, moved, None));
     }
+    entries.extend(upload_fetched(scene, &request).await?);
     let manifest = Manifest::new(entries).map_err(|error| Trouble::host(in_full(&error)))?;
     let json = manifest.to_json();
     context
@@ -165,6 +206,21 @@ async fn upload_all(scene: Scene<'_>, report: &Report) -> Result<Outcome, Troubl
     Ok(Outcome::Uploaded(manifest.root()))
 }
 
+/// The list of what was fetched, with the digest of each object: the manifest's root covers it.
+async fn upload_fetched(
+    scene: Scene<'_>,
+    request: &TaskRequest,
+) -> Result<Option<ManifestEntry>, Trouble> {
+    let fetched = scene.rental.record().fetched;
+    let Some(slot) = request.slots.fetched.as_ref().filter(|_| !fetched.is_empty()) else {
+        return Ok(None);
+    };
+    let json = serde_json::to_vec_pretty(&fetched).map_err(Trouble::host)?;
+    let moved = scene.context.mover.upload_bytes(json.into(), &slot.url).await?;
+    scene.rental.meter(|meter| meter.moved(moved.size_bytes));
+    Ok(Some(entry(&slot.name, moved, None)))
+}
+
 fn entry(name: &str, moved: Transferred, part: Option<u32>) -> ManifestEntry {
     ManifestEntry {
         path: name.to_owned(),
@@ -175,7 +231,10 @@ fn entry(name: &str, moved: Transferred, part: Option<u32>) -> ManifestEntry {
 }
 
 /// The parts under the names of their slots; a part that came twice counts once.
-fn part_entries(request: &TaskRequest, parts: impl Iterator<Item = Part>) -> Vec<ManifestEntry> {
+pub(super) fn part_entries(
+    request: &TaskRequest,
+    parts: impl Iterator<Item = Part>,
+) -> Vec<ManifestEntry> {
     let Some(pattern) = &request.task.parts else { return Vec::new() };
     let mut seen = BTreeSet::new();
     let entries = parts.filter(|part| seen.insert(part.path.clone())).filter_map(|part| {
@@ -191,7 +250,6 @@ fn part_entries(request: &TaskRequest, parts: impl Iterator<Item = Part>) -> Vec
     entries.collect()
 }
 
-/// A file goes to the slot that has its name; everything else into a numbered archive.
 async fn upload_output(
     scene: Scene<'_>,
     request: &TaskRequest,
@@ -199,29 +257,39 @@ async fn upload_output(
     index: usize,
     output: &Output,
 ) -> Result<Option<ManifestEntry>, Trouble> {
+    let found = file_or_archive(scene, request, scratch, index, output).await?;
+    let Some((slot, file)) = found else { return Ok(None) };
+    let moved = send_file(scene, &file, output.path.as_str(), slot).await?;
+    Ok(Some(entry(&slot.name, moved, None)))
+}
+
+/// A file goes to the slot that has its name; everything else into a numbered archive. `None` for
+/// an output that isn't kept after such an end.
+pub(super) async fn file_or_archive<'a>(
+    scene: Scene<'_>,
+    request: &'a TaskRequest,
+    scratch: &Scratch,
+    index: usize,
+    output: &Output,
+) -> Result<Option<(&'a OutputSlot, Opened)>, Trouble> {
     let succeeded = scene.rental.record().exit.is_some_and(|exit| exit.code == 0);
     if output.mode == OutputMode::OnSuccess && !succeeded {
         return Ok(None);
     }
     let (slots, name) = (&request.slots, output.path.as_str());
-    let too_large = |size: u64| {
-        Trouble::client(format!("it has {size} bytes, {} are allowed", output.max_bytes))
-    };
     let own = slots.parts.iter().chain(&slots.archives).find(|slot| slot.name == name);
     if let (false, Some(slot)) = (output.directory, own) {
         let file = open_file(&scratch.work(), name);
         let file = file.ok_or_else(|| Trouble::client("the task left no such file"))?;
         if file.size_bytes > output.max_bytes {
-            return Err(too_large(file.size_bytes));
+            let (size, max) = (file.size_bytes, output.max_bytes);
+            return Err(Trouble::client(format!("it has {size} bytes, {max} are allowed")));
         }
-        let moved = send_file(scene, &file, name, slot).await?;
-        return Ok(Some(entry(&slot.name, moved, None)));
+        return Ok(Some((slot, file)));
     }
     let slot = slots.archives.get(index);
     let slot = slot.ok_or_else(|| Trouble::client("there is no slot for it"))?;
-    let packed = pack(scratch, output).await?;
-    let moved = send_file(scene, &packed, name, slot).await?;
-    Ok(Some(entry(&slot.name, moved, None)))
+    Ok(Some((slot, pack(scratch, output).await?)))
 }
 
 async fn pack(scratch: &Scratch, output: &Output) -> Result<Opened, Trouble> {
@@ -255,10 +323,15 @@ async fn pack(scratch: &Scratch, output: &Output) -> Result<Opened, Trouble> {
     work.await.map_err(|error| Trouble::host(error.to_string()))?
 }
 
-/// One line a run in the machine's history.
-pub(super) fn note(scene: Scene<'_>) -> Outcome {
+/// One line a run in the machine's history; what is kept is marked as whole.
+pub(super) async fn note(scene: Scene<'_>) -> Result<Outcome, Trouble> {
     let Scene { context, rental } = scene;
     let record = rental.record();
+    if record.is_kept() {
+        let scratch = scratch_of(scene, &task_of(scene)?.task).await?;
+        let mark = std::fs::write(sandbox::kept_mark(&scratch), b"");
+        mark.map_err(|error| Trouble::host(in_full(&error)))?;
+    }
     let line = serde_json::json!({
         "rental": record.rental,
         "at": context.clock.unix_s(),
@@ -270,5 +343,5 @@ pub(super) fn note(scene: Scene<'_>) -> Outcome {
     if let Err(error) = context.journal.note(&line.to_string()) {
         tracing::warn!(rental = %rental.id, %error, "the machine's history can't be written");
     }
-    Outcome::Noted
+    Ok(Outcome::Noted)
 }

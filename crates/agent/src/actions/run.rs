@@ -10,7 +10,7 @@ use crate::plan::Container;
 
 type Done = Result<Outcome, Trouble>;
 
-fn id_of(scene: Scene<'_>) -> Result<ContainerId, Trouble> {
+pub(super) fn id_of(scene: Scene<'_>) -> Result<ContainerId, Trouble> {
     scene.rental.record().container.ok_or_else(|| Trouble::host("there is no container"))
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_signer_local::PrivateKeySigner;
 use futures::{Stream, StreamExt};
+use pouw_data::Slots;
 use pouw_types::{Offer, RentalId};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
@@ -123,6 +124,18 @@ impl Client {
         self.read(self.signed(Method::PUT, rental, "/task", Some(task))?).await
     }
 
+    /// Gives fresh addresses for what is still to be written.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn renew(
+        &self,
+        rental: RentalId,
+        slots: &Slots,
+    ) -> Result<RentalStatus, ClientError> {
+        self.read(self.signed(Method::PUT, rental, "/slots", Some(slots))?).await
+    }
+
     /// Where a rental stands.
     ///
     /// # Errors
@@ -160,6 +173,33 @@ impl Client {
         let request = self.signed(Method::GET, rental, "/manifest", None::<&()>)?;
         let response = self.send(request).await?;
         self.bytes(response).await
+    }
+
+    /// Reads one of the results that stay on the host (`RentalStatus::left`), at most `max_bytes`.
+    ///
+    /// # Errors
+    /// [`ClientError`], also where the file can't be written.
+    pub async fn result(
+        &self,
+        rental: RentalId,
+        index: usize,
+        to: &mut (impl std::io::Write + Send),
+        max_bytes: u64,
+    ) -> Result<(), ClientError> {
+        let what = format!("/results/{index}");
+        let request = self.signed(Method::GET, rental, &what, None::<&()>)?;
+        let mut stream = self.send(request).await?.bytes_stream();
+        let mut got = 0u64;
+        while let Some(chunk) = stream.next().await {
+            let endpoint = self.endpoint.to_string();
+            let chunk = chunk.map_err(|source| ClientError::Unreachable { endpoint, source })?;
+            got = got.saturating_add(chunk.len() as u64);
+            if got > max_bytes {
+                return Err(ClientError::Malformed(format!("longer than {max_bytes} bytes")));
+            }
+            to.write_all(&chunk).map_err(|error| ClientError::Malformed(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// What happens in a rental, from the event after `after` on, until the rental is done or the

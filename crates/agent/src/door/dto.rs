@@ -4,9 +4,9 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use pouw_data::{InputSlot, Slots};
+use pouw_data::{Checkpoint, InputSlot, Slots};
 use pouw_spec::{Input, Task};
-use pouw_types::contracts::Stop;
+use pouw_types::contracts::{IRentals, Stop};
 use pouw_types::signing::{Signed, SignedQuote};
 use pouw_types::{Amount, MachineId, RentalId};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,19 @@ pub struct TaskRequest {
     /// The files that the task names as secrets.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
+    /// What it goes on from; nothing: it starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+}
+
+/// What a task goes on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Resume {
+    /// A save of its checkpoint's folder.
+    Checkpoint(InputSlot),
+    /// What the host keeps of the rental that this one continues.
+    Kept,
 }
 
 impl TaskRequest {
@@ -131,12 +144,68 @@ pub struct RentalStatus {
     pub parts: Vec<Part>,
     /// How many parts the task is to make, if it says so.
     pub parts_total: Option<u64>,
+    /// The last save of the task's checkpoint that is whole in storage.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
+    /// The host's notice that it will end the rental.
+    #[serde(default)]
+    pub notice: Option<NoticeView>,
+    /// When the addresses of the task's slots end, Unix seconds: renew them before.
+    #[serde(default)]
+    pub slots_until: Option<u64>,
+    /// Results that stay on the host for a day, because they could not be brought out.
+    #[serde(default)]
+    pub left: Vec<String>,
+    /// Until when data of a stopped task is kept here, Unix seconds.
+    #[serde(default)]
+    pub kept_until: Option<u64>,
     /// Why it ended.
     pub end: Option<End>,
     /// What happened beside it, in words: outputs too large, slots that expired, ….
     pub remarks: Vec<String>,
     /// Transactions that the host sent for it.
     pub transactions: Vec<(String, B256)>,
+}
+
+/// A host's notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeView {
+    /// What for.
+    pub why: NoticeReason,
+    /// When the host ends the rental, Unix seconds.
+    pub ends_at: u64,
+}
+
+/// What a host gives notice for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeReason {
+    /// Somebody pays more than this spot rental.
+    Preempt,
+    /// The price of this on-demand rental is to change.
+    Reprice,
+}
+
+impl NoticeView {
+    /// What the ledger knows of it.
+    #[must_use]
+    pub fn of(rental: &IRentals::Rental) -> Option<Self> {
+        let why = match rental.notice {
+            IRentals::Notice::Preempt => NoticeReason::Preempt,
+            IRentals::Notice::Reprice => NoticeReason::Reprice,
+            IRentals::Notice::None | IRentals::Notice::__Invalid => return None,
+        };
+        Some(Self { why, ends_at: crate::plan::notice_ends_at(rental)? })
+    }
+}
+
+impl fmt::Display for NoticeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preempt => "the host gave notice: it takes the machine back",
+            Self::Reprice => "the host gave notice: its price is to change",
+        })
+    }
 }
 
 /// A step with the moment of its beginning.
@@ -161,7 +230,7 @@ pub struct MeterView {
     pub storage_gib_s: u64,
     /// Bytes moved.
     pub traffic_bytes: u64,
-    /// Active seconds that uploaded parts cover.
+    /// Active seconds that uploaded parts and saved checkpoints cover.
     pub done_s: u64,
     /// Whether this is the last receipt.
     pub is_final: bool,
@@ -277,6 +346,10 @@ pub enum EventKind {
     },
     /// A part counts.
     Part(Part),
+    /// A save of the checkpoint is whole in storage.
+    Checkpoint(Checkpoint),
+    /// The host gave notice.
+    Notice(NoticeView),
     /// A receipt was signed by both sides.
     Receipt(MeterView),
     /// The gate ended.

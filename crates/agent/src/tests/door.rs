@@ -64,6 +64,7 @@ async fn only_the_client_reaches_a_rental_and_only_with_its_own_task() {
         task,
         slots: world.slots(&super::world::task(HOUR)),
         secrets: BTreeMap::new(),
+        resume: None,
     };
     assert_eq!(refusal(stranger.put_task(id, &good).await), "not-the-client");
     let other = TaskRequest { task: super::world::task("limits:\n  time: 2h\n"), ..good.clone() };
@@ -74,6 +75,12 @@ async fn only_the_client_reaches_a_rental_and_only_with_its_own_task() {
     assert!(!format!("{secret:?}").contains("s3cret"), "nothing shows slots or secrets");
     assert!(door.put_task(id, &good).await.unwrap().has_task);
     assert!(door.put_task(id, &good).await.unwrap().has_task, "the same again is harmless");
+    let mut fresh = world.slots(&good.task);
+    fresh.expires_at_s = 2_000_000_000;
+    assert_eq!(refusal(stranger.renew(id, &fresh).await), "not-the-client");
+    assert_eq!(door.renew(id, &fresh).await.unwrap().slots_until, Some(2_000_000_000));
+    fresh.log.name = "elsewhere.txt".to_owned();
+    assert_eq!(refusal(door.renew(id, &fresh).await), "bad-slots");
     let stopped = door.stop(id, &StopRequest::default()).await.unwrap();
     assert_eq!(stopped.end, Some(End::ClientStop));
     let events = door.events(id, 0).await.unwrap();
@@ -82,4 +89,35 @@ async fn only_the_client_reaches_a_rental_and_only_with_its_own_task() {
     assert!(again.next().await.unwrap().unwrap().id > first.id, "resumable by id");
     let missing = door.manifest(id).await;
     assert_eq!(refusal(missing), "no-manifest");
+}
+
+/// what could not be brought out is given to its client, and to nobody else.
+#[tokio::test]
+async fn results_that_stay_on_the_host_are_given_to_their_client_alone() {
+    let world = World::real().await;
+    ready(&world).await;
+    let task = task(&format!("outputs: [{{path: out.txt}}]\n{HOUR}"));
+    let id = world.open(&task, None, |_| ());
+    world.hand_over(id, &task).await;
+    world.running(id).await;
+    world.write_part(id, "out.txt");
+    let expired = crate::mover::MoveError::Permanent("Request has expired".to_owned());
+    *world.store.1.lock().unwrap() = Some(("http", expired));
+    world.finish(0, false);
+    let door = client(&world, &world.client);
+    world.wait("results stay", || !world.status(id).left.is_empty()).await;
+    let status = door.status(id).await.unwrap();
+    let index = status.left.iter().position(|name| name == "archive/0001.tar").unwrap();
+    let manifest = door.manifest(id).await.unwrap();
+    let manifest = pouw_data::Manifest::from_json(&manifest).unwrap();
+    let entry = manifest.entries().iter().find(|entry| entry.path == "archive/0001.tar").unwrap();
+    let mut got = Vec::new();
+    door.result(id, index, &mut got, entry.size_bytes).await.unwrap();
+    assert_eq!(blake3::hash(&got).as_bytes(), &entry.blake3.0);
+    let short = door.result(id, index, &mut Vec::new(), entry.size_bytes - 1).await;
+    assert!(short.is_err(), "no more is taken than the manifest says");
+    assert_eq!(refusal(door.result(id, 99, &mut Vec::new(), 1).await), "no-result");
+    let stranger = client(&world, &PrivateKeySigner::random());
+    let foreign = stranger.result(id, index, &mut Vec::new(), entry.size_bytes).await;
+    assert_eq!(refusal(foreign), "not-the-client");
 }

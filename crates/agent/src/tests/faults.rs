@@ -237,3 +237,71 @@ async fn a_call_of_the_client_is_answered() {
     world.wait("the answer", || world.rental(id).call.by.is_zero()).await;
     assert_eq!(world.status(id).step, Step::Run);
 }
+
+/// a store that takes nothing any more leaves the results on the host for a day.
+#[tokio::test]
+async fn results_whose_slots_have_expired_stay_on_the_host_and_are_named() {
+    let (world, id) = running(&format!(
+        "{FRAMES}outputs:\n  - path: out.txt\n  - path: data/\n    max_size: 1MiB\n"
+    ))
+    .await;
+    world.sleep(10).await;
+    world.write_part(id, "frames/0001.png");
+    world.wait("a part is out", || world.status(id).parts.len() == 1).await;
+    let expired = crate::mover::MoveError::Permanent("Request has expired".to_owned());
+    *world.store.1.lock().unwrap() = Some(("http", expired));
+    for name in ["frames/0002.png", "out.txt", "data/deep/a.bin"] {
+        world.write_part(id, name);
+    }
+    world.finish(0, false);
+    world.done(id).await;
+    let status = world.status(id);
+    assert_eq!(status.end, Some(End::Completed));
+    for name in ["frames/0002.png", "archive/0001.tar", "archive/0002.tar"] {
+        assert!(status.left.iter().any(|left| left == name), "{name} in {:?}", status.left);
+    }
+    assert!(!status.left.iter().any(|left| left == "frames/0001.png"), "it is in the store");
+    let told = "results stay on the host: Request has expired";
+    assert!(status.remarks.iter().any(|remark| remark == told), "{:?}", status.remarks);
+    let folder = world.folder.path().join(format!("agent/rentals/{:x}", id.get()));
+    assert_eq!(std::fs::read(folder.join("results/frames/0002.png")).unwrap(), b"frames/0002.png");
+    let manifest = std::fs::read(folder.join("manifest.json")).unwrap();
+    let manifest = pouw_data::Manifest::from_json(&manifest).unwrap();
+    assert_eq!(world.rental(id).best.manifestRoot, manifest.root());
+    assert!(manifest.part(1).is_some() && manifest.part(2).is_some());
+    world.sleep(86_400).await;
+    world.wait("they are forgotten", || !folder.exists()).await;
+}
+
+/// an upload beyond the quote's cap ends, unbilled, and the results stay.
+#[tokio::test]
+async fn an_upload_that_takes_longer_than_the_quote_gives_ends_and_leaves_results_here() {
+    let world = World::new().await;
+    let task = task("outputs: [{path: out.txt}]\nlimits:\n  time: 1h\n");
+    let id = world.open(&task, None, |quote| quote.caps.uploadS = 5);
+    world.hand_over(id, &task).await;
+    world.running(id).await;
+    world.write_part(id, "out.txt");
+    let busy = crate::mover::MoveError::Transient("the store is busy".to_owned());
+    *world.store.1.lock().unwrap() = Some(("archive", busy));
+    world.sleep(20).await;
+    world.finish(0, false);
+    world.done(id).await;
+    assert!(world.rental(id).best.activeS <= 21);
+    let status = world.status(id);
+    assert!(status.left.iter().any(|left| left == "archive/0001.tar"), "{:?}", status.left);
+}
+
+/// preparation beyond the quote's cap ends the rental, unbilled.
+#[tokio::test]
+async fn preparation_that_takes_longer_than_the_quote_gives_ends_unbilled_and_says_so() {
+    let world = World::new().await;
+    let task = task("inputs: [{from: s3://data/a, to: a}]\nlimits:\n  time: 1h\n");
+    let id = world.open(&task, None, |quote| quote.caps.preparationS = 60);
+    let busy = crate::mover::MoveError::Transient("the store is busy".to_owned());
+    *world.store.2.lock().unwrap() = Some(("sig", busy));
+    world.hand_over(id, &task).await;
+    assert!(world.done(id).await.is_zero());
+    let Some(End::NotPrepared { detail }) = world.status(id).end else { panic!() };
+    assert!(detail.contains("60 s that the quote gives") || detail.contains("busy"), "{detail}");
+}

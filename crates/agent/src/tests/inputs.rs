@@ -30,7 +30,8 @@ async fn handed(objects: &[(&str, &str)]) -> (World, RentalId) {
         });
     }
     world.wait("the agent sees the opening", || !world.agent().rentals().is_empty()).await;
-    let request = TaskRequest { task, slots, secrets: std::collections::BTreeMap::new() };
+    let request =
+        TaskRequest { task, slots, secrets: std::collections::BTreeMap::new(), resume: None };
     world.agent().hand_over(id, &request).unwrap();
     (world, id)
 }
@@ -48,6 +49,19 @@ async fn each_object_of_a_prefix_is_a_file_of_the_task() {
     world.finish(0, false);
     world.done(id).await;
     assert_eq!(world.status(id).end, Some(End::Completed));
+    let store = world.store.0.lock().unwrap();
+    let text = |name: &str| {
+        let (_, bytes) = store.iter().find(|(address, _)| address.contains(name)).unwrap();
+        String::from_utf8(bytes.clone()).unwrap()
+    };
+    let list = text("inputs.json");
+    for (name, content) in [("scene/a.txt", "one"), ("scene/tex/b.png", "two")] {
+        let digest = blake3::hash(content.as_bytes()).to_hex();
+        assert!(list.contains(name) && list.contains(digest.as_str()), "{name} in {list}");
+    }
+    let manifest = text("manifest.json");
+    let digest = blake3::hash(list.as_bytes()).to_hex();
+    assert!(manifest.contains(digest.as_str()), "the manifest covers the list: {manifest}");
 }
 
 #[tokio::test]

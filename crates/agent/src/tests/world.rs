@@ -11,10 +11,13 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use async_trait::async_trait;
 use bytes::Bytes;
-use pouw_data::{InputSlot, OutputSlot, Packing, PresignedUrl, Progress, Slots, Transferred};
+use pouw_data::{
+    Checkpoint, CheckpointSlots, InputSlot, OutputSlot, Packing, PresignedUrl, Progress, Slots,
+    Transferred,
+};
 use pouw_spec::Task;
-use pouw_types::contracts::IRentals::{self, Phase, Reason, Rental};
-use pouw_types::contracts::{IHosts, Quote, Receipt};
+use pouw_types::contracts::IRentals::{self, Notice, Phase, Reason, Rental};
+use pouw_types::contracts::{IHosts, Quote, Receipt, Stop};
 use pouw_types::signing::{Signable, Signed, recover};
 use pouw_types::{Amount, Floor, Isolation, MachineId, Network, RentalId, Resources};
 
@@ -190,9 +193,14 @@ impl Ledger {
                 check_reason(quote, rental, reason, now, height)?;
                 start_closing(rental, reason, now, height);
             }
-            HostCall::Stop { .. } => {
+            HostCall::Stop { order, .. } => {
                 must!(open, "not open");
+                must!(order.keepS == 0 || !rental.best.isFinal, "nothing is kept");
                 start_closing(rental, Reason::ClientStop, now, height);
+                let ends_at = rental.times.closingEndsAt;
+                let kept = (ends_at + order.keepS).min(rental.times.endBy).max(ends_at);
+                rental.keepS = kept - ends_at;
+                rental.times.closingEndsAt = kept;
             }
             HostCall::Claim { active_s, storage_gib_s, .. } => {
                 must!(closing && !rental.claim.made, "claimed twice");
@@ -210,10 +218,11 @@ impl Ledger {
                 must!(self.paid.insert(id, paid).is_none(), "paid twice");
                 rental.phase = Phase::Closed;
             }
-            HostCall::GiveNotice { .. }
-            | HostCall::Register { .. }
-            | HostCall::AddBond { .. }
-            | HostCall::SetOffer { .. } => {}
+            HostCall::GiveNotice { notice, .. } => {
+                must!(open && rental.notice == Notice::None, "noticed twice");
+                (rental.notice, rental.times.noticeAt) = (notice, now);
+            }
+            HostCall::Register { .. } | HostCall::AddBond { .. } | HostCall::SetOffer { .. } => {}
         }
         Ok(())
     }
@@ -267,6 +276,10 @@ fn check_reason(
         Reason::GateFailed => best.seq == 0,
         Reason::NotStarted => best.seq == 0 && now >= quote.startBy,
         Reason::HostStop => true,
+        Reason::Preempted => rental.notice == Notice::Preempt && now >= rental.times.noticeAt + 120,
+        Reason::Repriced => {
+            rental.notice == Notice::Reprice && now >= rental.times.noticeAt + 86_400
+        }
         _ => false,
     };
     must!(holds, "{reason:?} does not hold");
@@ -370,7 +383,7 @@ pub(super) struct FakeSigner {
 pub(super) struct SignerState {
     pub(super) down: bool,
     pub(super) signed: Vec<Receipt>,
-    last_at: u64,
+    last_at: BTreeMap<B256, u64>,
 }
 
 #[async_trait]
@@ -388,8 +401,10 @@ impl Signer for FakeSigner {
         }
         let new = &receipt.value;
         let zero = Receipt::default();
-        let last = state.signed.last().unwrap_or(&zero);
-        let passed = if state.last_at == 0 { u64::MAX } else { now - state.last_at + 5 };
+        let last = state.signed.iter().rev().find(|last| last.rental == new.rental);
+        let last = last.unwrap_or(&zero);
+        let last_at = state.last_at.get(&new.rental);
+        let passed = last_at.map_or(u64::MAX, |last_at| now - last_at + 5);
         let fair = new.seq > last.seq
             && new.activeS >= last.activeS
             && new.activeS - last.activeS <= passed
@@ -397,16 +412,21 @@ impl Signer for FakeSigner {
         if !fair {
             return Err(SignerError::Refused(format!("{new:?} after {last:?}")));
         }
-        state.last_at = now;
+        state.last_at.insert(new.rental, now);
         state.signed.push(new.clone());
         let digest = new.digest(Network::devnet().chain_id);
         Ok(self.key.sign_hash_sync(&digest).unwrap().as_bytes().to_vec().into())
     }
 }
 
-/// Objects by address.
+/// Objects by address; what is put at an address with the second's text in it fails, and what is
+/// read from one with the third's.
 #[derive(Debug, Default)]
-pub(super) struct FakeStore(pub(super) Mutex<BTreeMap<String, Vec<u8>>>);
+pub(super) struct FakeStore(
+    pub(super) Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(super) Mutex<Option<(&'static str, MoveError)>>,
+    pub(super) Mutex<Option<(&'static str, MoveError)>>,
+);
 
 fn moved(bytes: &[u8]) -> Transferred {
     Transferred {
@@ -424,6 +444,11 @@ impl Mover for FakeStore {
         max_bytes: u64,
         _progress: &dyn Progress,
     ) -> Result<Transferred, MoveError> {
+        if let Some((part, error)) = &*self.2.lock().unwrap()
+            && slot.url.expose().contains(part)
+        {
+            return Err(error.clone());
+        }
         let bytes = self.0.lock().unwrap().get(slot.url.expose()).cloned();
         let bytes = bytes.ok_or_else(|| MoveError::Permanent("no such object".to_owned()))?;
         if moved(&bytes).size_bytes > max_bytes {
@@ -451,6 +476,11 @@ impl Mover for FakeStore {
         content: Bytes,
         url: &PresignedUrl,
     ) -> Result<Transferred, MoveError> {
+        if let Some((part, error)) = &*self.1.lock().unwrap()
+            && url.expose().contains(part)
+        {
+            return Err(error.clone());
+        }
         self.0.lock().unwrap().insert(url.expose().to_owned(), content.to_vec());
         Ok(moved(&content))
     }
@@ -648,6 +678,9 @@ impl World {
         rental.money.deposited = deposit.unwrap_or(most).atto();
         rental.caps = quote.caps.clone();
         ledger.block();
+        if let Some((_, before)) = ledger.rentals.get_mut(&RentalId::new(quote.continues)) {
+            before.successor = id.get();
+        }
         ledger.rentals.insert(id, (quote, rental));
         id
     }
@@ -672,6 +705,12 @@ impl World {
             archives: (1..=task.outputs.len())
                 .map(|n| output(format!("archive/{n:04}.tar")))
                 .collect(),
+            checkpoint: task.checkpoint.as_ref().map(|_| {
+                let [odd, even] = Checkpoint::archives().map(str::to_owned);
+                let latest = output(Checkpoint::LATEST.to_owned());
+                CheckpointSlots { archives: [output(odd), output(even)], latest }
+            }),
+            fetched: Some(output("inputs.json".to_owned())),
             log: output("log.txt".to_owned()),
             manifest: output("manifest.json".to_owned()),
             expires_at_s: u64::MAX,
@@ -680,6 +719,16 @@ impl World {
 
     /// Hands the task over as the door does once it has checked who asks.
     pub(super) async fn hand_over(&self, id: RentalId, task: &Task) {
+        self.hand_over_with(id, task, None).await;
+    }
+
+    /// The same, to go on from something.
+    pub(super) async fn hand_over_with(
+        &self,
+        id: RentalId,
+        task: &Task,
+        resume: Option<crate::door::Resume>,
+    ) {
         self.wait("the agent sees the opening", || {
             self.agent().rentals().iter().any(|rental| rental.rental == id)
         })
@@ -688,6 +737,7 @@ impl World {
             task: task.clone(),
             slots: self.slots(task),
             secrets: BTreeMap::new(),
+            resume,
         };
         self.agent().hand_over(id, &request).unwrap();
     }
@@ -731,12 +781,16 @@ impl World {
 
     /// Writes a part as a task does: beside its place, then renamed.
     pub(super) fn write_part(&self, id: RentalId, name: &str) {
-        let stem = hex::encode(&id.get()[..8]);
-        let work: PathBuf = self.folder.path().join("scratch").join(stem).join("work");
-        let path = work.join(name);
+        let path = self.work(id).join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path.with_extension("tmp"), name).unwrap();
         std::fs::rename(path.with_extension("tmp"), path).unwrap();
+    }
+
+    /// The folder of a rental's task.
+    pub(super) fn work(&self, id: RentalId) -> PathBuf {
+        let stem = hex::encode(&id.get()[..8]);
+        self.folder.path().join("scratch").join(stem).join("work")
     }
 
     pub(super) async fn sleep(&self, seconds: u64) {
@@ -754,12 +808,30 @@ impl World {
         assert_eq!(self.engine.containers().len(), 0, "containers are left");
         let left = std::fs::read_dir(self.folder.path().join("scratch")).map_or(0, Iterator::count);
         assert_eq!(left, 0, "scratch is left");
-        let signed = &self.signer.state.lock().unwrap().signed;
+        let signed = self.signer.state.lock().unwrap().signed.clone();
+        let signed: Vec<_> = signed.iter().filter(|one| one.rental == id.get()).collect();
         assert!(signed.windows(2).all(|w| w[0].activeS <= w[1].activeS && w[0].seq < w[1].seq));
         let agent = self.folder.path().join("agent/rentals");
         let task = agent.join(format!("{:x}", id.get())).join("task.json");
         assert!(!task.exists(), "slots and secrets are left");
         self.chain.lock().paid.get(&id).copied().unwrap_or_default()
+    }
+
+    /// What the client's node answers to an order to stop, given to the agent as the door does.
+    pub(super) fn stop(&self, id: RentalId, keep_s: u64) {
+        let at = self.clock.now_s();
+        let value = Stop { rental: id.get(), at, keepS: keep_s };
+        let digest = value.digest(Network::devnet().chain_id);
+        let signature = self.signer.key.sign_hash_sync(&digest).unwrap();
+        let order = Signed { value, signature: signature.as_bytes().to_vec().into() };
+        self.agent().order_stop(id, Some(order)).unwrap();
+    }
+
+    /// The same, sent by the client itself.
+    pub(super) fn stop_on_chain(&self, id: RentalId, keep_s: u64) {
+        let order = Stop { rental: id.get(), at: self.clock.now_s(), keepS: keep_s };
+        let call = HostCall::Stop { order, signature: alloy_primitives::Bytes::new() };
+        self.chain.lock().apply(call).unwrap();
     }
 
     pub(super) fn refused(&self) -> Vec<String> {
