@@ -76,6 +76,8 @@ pub enum Command {
     Logs(LogsArgs),
     /// End a rental
     Stop(StopArgs),
+    /// Go on with a rental that was stopped with its data kept
+    Start(StartArgs),
     /// Copy a rental's results
     Cp(CpArgs),
     /// What rentals have cost
@@ -258,6 +260,10 @@ pub enum HostCommand {
     Status(HostArgs),
     /// Serve rentals until Ctrl-C
     Run(HostArgs),
+    /// Give notice to a spot rental: its machine is taken back in 120 s
+    Preempt(NoticeArgs),
+    /// Give notice to an on-demand rental: it ends in 24 h, for another price
+    Reprice(NoticeArgs),
 }
 
 /// Options of `pouw host`.
@@ -277,6 +283,17 @@ pub struct HostArgs {
     pub payout: Option<Address>,
 }
 
+/// Options of `pouw host preempt` and `reprice`.
+#[derive(Clone, Debug, Args)]
+pub struct NoticeArgs {
+    /// Which rental, all of its id
+    #[arg(value_name = "RENTAL", value_parser = rental_id)]
+    pub rental: RentalId,
+    /// Don't ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
 /// What a task is run with.
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
@@ -293,7 +310,9 @@ pub struct PlanArgs {
 #[command(after_help = "Examples:
   pouw run examples/hello/task.yaml
   pouw run -y examples/render/task.yaml --output ./frames    no question, results here
-  pouw run --detach examples/hello/task.yaml                 come back with `pouw attach`")]
+  pouw run --detach examples/hello/task.yaml                 come back with `pouw attach`
+  pouw run --on-fault resume train.yaml                      go on elsewhere if the host fails
+  pouw run --resume 0x4f train.yaml                          from where 0x4f… ended")]
 pub struct RunArgs {
     /// What to run.
     #[command(flatten)]
@@ -307,6 +326,23 @@ pub struct RunArgs {
     /// Copy the results into this folder
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Go on from the last checkpoint of this rental of yours
+    #[arg(long, value_name = "RENTAL")]
+    pub resume: Option<String>,
+    /// What to do when the host fails or ends the rental
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnFault::Ask)]
+    pub on_fault: OnFault,
+}
+
+/// What a client wants when its host fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnFault {
+    /// Ask; without a terminal, leave it
+    Ask,
+    /// Go on from the last checkpoint, within the task's own limits
+    Resume,
+    /// Leave it
+    Leave,
 }
 
 /// One rental.
@@ -340,6 +376,9 @@ pub struct LogsArgs {
 
 /// Options of `pouw stop`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  pouw stop 0x4f                 end it
+  pouw stop --keep 6h 0x4f       end it, the host keeps its disk: `pouw start 0x4f` goes on")]
 pub struct StopArgs {
     /// Which rental.
     #[command(flatten)]
@@ -350,6 +389,29 @@ pub struct StopArgs {
     /// The host is gone: call it on the chain, and end the rental as its fault unless it answers
     #[arg(long)]
     pub host_gone: bool,
+    /// Have the host keep the task's disk for so long, billed as storage, such as 6h
+    #[arg(long, value_name = "TIME", value_parser = pouw_spec::quantity::seconds, conflicts_with = "host_gone")]
+    pub keep: Option<u64>,
+}
+
+/// Options of `pouw start`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArgs {
+    /// Which rental.
+    #[command(flatten)]
+    pub rental: RentalArgs,
+    /// The task's specification; default: the file it was run from
+    #[arg(long, value_name = "TASK.YAML")]
+    pub task: Option<PathBuf>,
+    /// Don't ask before paying
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Return once the rental is open
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Copy the results into this folder
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 /// Options of `pouw cp`.

@@ -7,6 +7,7 @@ pub mod inputs;
 pub mod invoice;
 pub mod node;
 pub mod plan;
+pub mod resume;
 pub mod rpc;
 pub mod runs;
 pub mod sender;

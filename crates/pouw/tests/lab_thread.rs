@@ -15,6 +15,8 @@ mod devnet;
 mod docker;
 #[path = "thread_lab/hosts.rs"]
 mod hosts;
+#[path = "thread_lab/life.rs"]
+mod life;
 #[path = "thread_lab/quotes.rs"]
 mod quotes;
 #[path = "thread_lab/reorg.rs"]

@@ -8,8 +8,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use pouw_agent::End;
 use pouw_agent::door::{Client, ClientError, Event, EventKind, Gate, Progress};
 use pouw_types::RentalId;
+use tokio::time::Instant;
 
-use crate::output::{Accent, Output, bytes};
+use crate::output::{Accent, Output, bytes, duration};
 
 /// Draws a rental's events: bars on a terminal, lines elsewhere.
 #[derive(Debug)]
@@ -67,6 +68,15 @@ impl Screen {
             EventKind::Part(part) => {
                 let size = bytes(part.size_bytes);
                 self.line(format!("{stamp}  part {} ({size}) is stored", part.path));
+            }
+            EventKind::Checkpoint(saved) => {
+                let (size, at) = (bytes(saved.size_bytes), duration(saved.active_s));
+                self.line(format!("{stamp}  checkpoint at {at} ({size}) is stored"));
+            }
+            EventKind::Notice(notice) => {
+                let left_s = notice.ends_at.saturating_sub(event.at_ms / 1000);
+                let text = format!("{}, in {}", notice.why, duration(left_s));
+                self.line(format!("{stamp}  {}", self.output.paint(Accent::Yellow, text)));
             }
             EventKind::Receipt(meter) => {
                 let text = format!("receipt {}: {} s active", meter.seq, meter.active_s);
@@ -147,13 +157,15 @@ impl Screen {
 /// back after a broken connection. Returns why it ended.
 ///
 /// # Errors
-/// [`ClientError`] where the host refuses to tell.
+/// [`ClientError`] where the host refuses to tell, or does not answer for as long as `patience`.
 pub async fn follow(
     door: &Client,
     rental: RentalId,
+    patience: Option<Duration>,
     mut on_event: impl FnMut(&Event),
 ) -> Result<End, ClientError> {
     let mut seen = 0;
+    let mut silent_since: Option<Instant> = None;
     let mut stored = false;
     loop {
         let mut lost = None;
@@ -163,6 +175,7 @@ pub async fn follow(
                 while let Some(event) = events.next().await {
                     match event {
                         Ok(event) => {
+                            silent_since = None;
                             seen = event.id.max(seen);
                             on_event(&event);
                             stored |= matches!(event.kind, EventKind::Step { step } if step >= RESULTS_STORED);
@@ -176,8 +189,11 @@ pub async fn follow(
             }
             Err(error) => lost = Some(error),
         }
-        if let Some(error) = lost.filter(|error| !error.is_transient()) {
-            return Err(error);
+        if let Some(error) = lost {
+            let silent = silent_since.get_or_insert_with(Instant::now).elapsed();
+            if !error.is_transient() || patience.is_some_and(|patience| silent >= patience) {
+                return Err(error);
+            }
         }
         if stored
             && let Ok(status) = door.status(rental).await

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use pouw_data::archive::{self, ArchiveLimits};
 use pouw_data::{
-    InputRequest, ListLimits, MAX_INPUTS, OutputSlot, Packing, PresignedUrl, Progress, S3Location,
-    SlotRequest, Slots, presign_get, presign_put,
+    InputRequest, ListError, ListLimits, MAX_INPUTS, OutputSlot, Packing, PresignedUrl, Progress,
+    S3Location, SlotRequest, Slots, presign_get, presign_put,
 };
-use pouw_spec::{Input, Location, Output, Task};
+use pouw_spec::{Input, Location, Output, Parts, Task};
 
 use super::bucket::{Bucket, now_s};
 use crate::exit::WrongInput;
@@ -170,25 +170,92 @@ pub async fn hand_over(
         }
         inputs.push(request);
     }
+    presign(task, inputs, bucket)
+}
+
+/// Presigns everything that a task writes, and these inputs.
+///
+/// # Errors
+/// For a time limit longer than an address can live, or a name that is there twice.
+pub fn presign(task: &Task, inputs: Vec<InputRequest>, bucket: &Bucket) -> anyhow::Result<Slots> {
     let parts = task.parts.iter().flat_map(|parts| parts.files().collect::<Vec<_>>()).collect();
     let request = SlotRequest {
         inputs,
         parts,
         archives: 0,
+        checkpoint: task.checkpoint.is_some(),
         now_s: now_s(),
         time_limit_s: task.limits.time_s,
     };
     let mut slots = Slots::presign(&bucket.location, &bucket.credentials, &request)?;
     let life_s = task.limits.time_s.saturating_add(GRACE_S);
+    let address = |name: &str| {
+        let (location, key) = place_of(task, bucket, name)?;
+        anyhow::Ok(presign_put(&location, &bucket.credentials, &key, request.now_s, life_s)?)
+    };
+    if task.parts.as_ref().is_some_and(|parts| parts.to.is_some()) {
+        for part in &mut slots.parts {
+            part.url = address(&part.name)?;
+        }
+    }
     for output in &task.outputs {
         let name = output_name(output);
-        let key = bucket.location.key(&name)?;
-        let (location, credentials) = (&bucket.location, &bucket.credentials);
-        let url = presign_put(location, credentials, &key, request.now_s, life_s)?;
+        let url = address(&name)?;
         slots.archives.push(OutputSlot { name, url });
     }
     slots.check()?;
     Ok(slots)
+}
+
+/// Where a result is stored: bucket and key, by its name in the manifest.
+///
+/// # Errors
+/// For a name that can't be a key.
+pub(crate) fn place_of(
+    task: &Task,
+    bucket: &Bucket,
+    name: &str,
+) -> anyhow::Result<(S3Location, String)> {
+    let own = &bucket.location;
+    match elsewhere(task, name) {
+        Some((other, key)) => Ok((S3Location::new(own.endpoint(), own.region(), other, "")?, key)),
+        None => Ok((own.clone(), own.key(name)?)),
+    }
+}
+
+/// Bucket and key of a result that the task sends elsewhere: below a folder by its own path.
+fn elsewhere<'a>(task: &'a Task, name: &str) -> Option<(&'a str, String)> {
+    let part = |parts: &&Parts| parts.index(name).is_some();
+    let of_parts = task.parts.as_ref().filter(part).and_then(|parts| parts.to.as_ref());
+    let output = task.outputs.iter().find(|output| output_name(output) == name);
+    let to = of_parts.or_else(|| output.and_then(|output| output.to.as_ref()))?;
+    match to {
+        Location::S3 { bucket, key } if to.is_directory() => Some((bucket, format!("{key}{name}"))),
+        Location::S3 { bucket, key } => Some((bucket, key.clone())),
+        Location::Http(_) | Location::File(_) => None,
+    }
+}
+
+/// Asks the store for every place to which the task sends results: a bucket that isn't there or
+/// isn't the client's has to be known before money moves.
+///
+/// # Errors
+/// [`WrongInput`] with the place and what the store says.
+pub async fn check_places(task: &Task, bucket: &Bucket) -> anyhow::Result<()> {
+    let own = &bucket.location;
+    let outputs = task.outputs.iter().filter_map(|output| output.to.as_ref());
+    for to in outputs.chain(task.parts.iter().filter_map(|parts| parts.to.as_ref())) {
+        let Location::S3 { bucket: other, key } = to else { continue };
+        let at = S3Location::new(own.endpoint(), own.region(), other, "")?;
+        let limits = ListLimits { objects: 1, size_bytes: u64::MAX };
+        let listed = bucket.transfers.list(&at, &bucket.credentials, key, limits, now_s()).await;
+        // Whether something is there already is the client's matter.
+        if let Err(error @ (ListError::Presign(_) | ListError::Transfer(_))) = listed {
+            let error = anyhow::Error::from(error);
+            return Err(WrongInput(format!("results to {to}: {error:#}")).into());
+        }
+    }
+    Ok(())
 }
 
 /// Under which name an output is stored: a folder is one archive.
@@ -201,4 +268,30 @@ fn output_name(output: &Output) -> String {
 pub fn results(task: &Task) -> Vec<String> {
     let parts = task.parts.iter().flat_map(|parts| parts.files().collect::<Vec<_>>());
     parts.chain(task.outputs.iter().map(output_name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_go_where_the_task_says_below_a_folder_by_their_own_path() {
+        let text = "version: 1\nname: a\nimage: hello\nlimits: {time: 1h}\n\
+                    parts: {path: \"frames/{part:04}.png\", count: 2, to: s3://films/new/}\n\
+                    outputs:\n  - {path: log.txt, to: s3://films/logs/a.txt}\n  \
+                    - {path: data/, to: s3://films}\n  - {path: own.txt}\n";
+        let task = Task::from_yaml("task.yaml", text).expect("a valid task").task;
+        for (name, expected) in [
+            ("frames/0002.png", Some("new/frames/0002.png")),
+            ("frames/0003.png", None),
+            ("log.txt", Some("logs/a.txt")),
+            ("data.tar", Some("data.tar")),
+            ("own.txt", None),
+            ("manifest.json", None),
+        ] {
+            let got = elsewhere(&task, name);
+            assert_eq!(got.as_ref().map(|(_, key)| key.as_str()), expected, "{name}");
+            assert!(got.is_none_or(|(bucket, _)| bucket == "films"));
+        }
+    }
 }

@@ -99,6 +99,13 @@ impl Invoice {
         Ok(Self::of(id, &rental, &quote, transactions))
     }
 
+    /// What the client paid so far: price, burn and fee.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        let fees = self.burned.checked_add(self.foundation);
+        fees.and_then(|fees| fees.checked_add(self.price)).unwrap_or(Amount::MAX)
+    }
+
     fn of(id: RentalId, rental: &IRentals::Rental, quote: &Quote, transactions: Vec<Step>) -> Self {
         let money = &rental.money;
         Self {

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 use pouw_agent::door::{Client, QuoteReply, QuoteRequest};
 use pouw_spec::{Network as TaskNetwork, Task};
 use pouw_types::contracts::Quote;
-use pouw_types::{Amount, Network, Offer};
+use pouw_types::{Amount, Network, Offer, RentalId};
 use serde::Serialize;
 
 use crate::exit::Refused;
@@ -86,6 +86,7 @@ pub async fn choose(
     task: Task,
     offers: Vec<Offer>,
     client: Address,
+    continues: Option<RentalId>,
     network: &Network,
     now_s: u64,
 ) -> anyhow::Result<Plan> {
@@ -104,7 +105,8 @@ pub async fn choose(
     fitting.truncate(QUOTES);
     let mut best: Option<Plan> = None;
     for (units, offer) in fitting {
-        match quote(&task, &offer, units, client, network, now_s).await {
+        let request = QuoteRequest { task: task.clone(), client, units, continues };
+        match quote(request, &offer, network, now_s).await {
             Ok(plan) if best.as_ref().is_none_or(|best| plan.cost() < best.cost()) => {
                 best = Some(plan);
             }
@@ -123,17 +125,15 @@ pub async fn choose(
 }
 
 async fn quote(
-    task: &Task,
+    request: QuoteRequest,
     offer: &Offer,
-    units: u32,
-    client: Address,
     network: &Network,
     now_s: u64,
 ) -> anyhow::Result<Plan> {
     let door = Client::new(&offer.endpoint, None)?;
-    let request = QuoteRequest { task: task.clone(), client, units, continues: None };
     let reply = door.quote(&request).await?;
-    check_quote(task, offer, units, client, network, &reply, now_s).map_err(Refused)?;
+    check_quote(&request, offer, network, &reply, now_s).map_err(Refused)?;
+    let QuoteRequest { task, units, .. } = request;
     let whole = reply.max_price.checked_add(reply.max_fees)?;
     // The ledger asks for a day of storage whatever the task's own limit.
     let whole = whole.max(reply.min_deposit);
@@ -145,20 +145,18 @@ async fn quote(
         ))
         .into());
     }
-    let (task, offer) = (task.clone(), offer.clone());
-    Ok(Plan { task, offer, units, quote: reply, deposit })
+    Ok(Plan { task, offer: offer.clone(), units, quote: reply, deposit })
 }
 
 /// Checks that a quote is for this task, this client, this machine and this chain.
 fn check_quote(
-    task: &Task,
+    request: &QuoteRequest,
     offer: &Offer,
-    units: u32,
-    client: Address,
     network: &Network,
     reply: &QuoteReply,
     now_s: u64,
 ) -> Result<(), String> {
+    let QuoteRequest { task, client, units, continues } = request;
     let quote: &Quote = &reply.quote.value;
     let differs = |what: &str| Err(format!("its quote is for another {what}"));
     match reply.quote.verify(network.chain_id) {
@@ -169,7 +167,7 @@ fn check_quote(
     if reply.rental != reply.quote.rental(network.chain_id) {
         return differs("rental");
     }
-    if quote.client != client {
+    if quote.client != *client {
         return differs("client");
     }
     if quote.specHash != task.hash().get() {
@@ -178,7 +176,7 @@ fn check_quote(
     if Some(quote.imageDigest) != task.image.digest() {
         return differs("image");
     }
-    if quote.units != units || quote.continues != B256::ZERO {
+    if quote.units != *units || quote.continues != continues.map_or(B256::ZERO, RentalId::get) {
         return differs("contract");
     }
     if quote.expires <= now_s {

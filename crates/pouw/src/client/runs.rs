@@ -36,6 +36,12 @@ pub struct Run {
     pub prefix: String,
     /// Its output files, relative to the prefix.
     pub outputs: Vec<String>,
+    /// The file that the task was read from.
+    #[serde(default)]
+    pub spec: Option<PathBuf>,
+    /// The rental that it went on from.
+    #[serde(default)]
+    pub resumes: Option<RentalId>,
 }
 
 /// The folder of records, one file a rental.
@@ -145,6 +151,8 @@ mod tests {
             sent_ms: 0,
             prefix: String::new(),
             outputs: Vec::new(),
+            spec: None,
+            resumes: None,
         }
     }
 

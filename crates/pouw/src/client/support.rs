@@ -1,6 +1,6 @@
 //! What a task may say and nothing carries out yet: told before money moves, never passed over.
 
-use pouw_spec::Task;
+use pouw_spec::{Location, Task};
 
 use crate::exit::WrongInput;
 
@@ -10,14 +10,12 @@ use crate::exit::WrongInput;
 /// [`WrongInput`] with every field that would have no effect.
 pub fn check(task: &Task) -> Result<(), WrongInput> {
     let mut idle = Vec::new();
-    if task.checkpoint.is_some() {
-        idle.push("checkpoint: no host saves checkpoints yet, so nothing could go on from one");
+    let local = |to: Option<&Location>| matches!(to, Some(Location::File(_)));
+    if task.outputs.iter().any(|output| local(output.to.as_ref())) {
+        idle.push("outputs.to: a path of this computer; `pouw run --output` fetches results");
     }
-    if task.outputs.iter().any(|output| output.to.is_some()) {
-        idle.push("outputs.to: outputs go to the profile's own storage");
-    }
-    if task.parts.as_ref().is_some_and(|parts| parts.to.is_some()) {
-        idle.push("parts.to: parts go to the profile's own storage");
+    if local(task.parts.as_ref().and_then(|parts| parts.to.as_ref())) {
+        idle.push("parts.to: a path of this computer; `pouw run --output` fetches results");
     }
     if idle.is_empty() {
         return Ok(());
@@ -38,12 +36,11 @@ mod tests {
     #[test]
     fn what_would_have_no_effect_is_refused_by_its_field() {
         assert_eq!(said("parts: {path: \"{part}.png\", count: 2}\noutputs: [{path: log}]\n"), "");
-        let all = said(
-            "checkpoint: {path: saved}\n\
-             parts: {path: \"{part}.png\", count: 2, to: s3://films/new/}\n\
-             outputs: [{path: log, to: s3://films/log}]\n",
-        );
-        for field in ["checkpoint:", "parts.to:", "outputs.to:"] {
+        let sent = "parts: {path: \"{part}.png\", count: 2, to: s3://films/new/}\n\
+                    outputs: [{path: log, to: s3://films/log}]\n";
+        assert_eq!(said(sent), "");
+        let all = said(&sent.replace("s3://films/", "there/"));
+        for field in ["parts.to:", "outputs.to:"] {
             assert!(all.contains(field), "{field} in {all}");
         }
     }

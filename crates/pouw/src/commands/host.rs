@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use alloy_primitives::Address;
+use alloy_sol_types::SolCall;
 use anyhow::Context;
 use pouw_agent::door::Client;
 use pouw_agent::probe::CpuProbe;
@@ -11,11 +12,13 @@ use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
 use pouw_types::{Amount, MachineId, RentalId};
 use serde::Serialize;
 
-use crate::cli::{HostArgs, HostCommand, PasswordArgs};
+use crate::cli::{HostArgs, HostCommand, NoticeArgs, PasswordArgs};
 use crate::client::bucket::now_s;
-use crate::exit::WrongInput;
+use crate::client::rpc::Rpc;
+use crate::client::sender::{Order, Sender};
+use crate::exit::{Refused, WrongInput};
 use crate::host::Setup;
-use crate::output::{Accent, bytes};
+use crate::output::{Accent, bytes, duration};
 use crate::session::Session;
 
 const SETTINGS: &str = "host.toml";
@@ -31,7 +34,40 @@ pub(crate) async fn run(session: &Session, command: HostCommand) -> anyhow::Resu
         HostCommand::Offer(args) => offer(session, &args).await,
         HostCommand::Status(args) => status(session, &args).await,
         HostCommand::Run(args) => serve(session, &args).await,
+        HostCommand::Preempt(args) => give_notice(session, &args, IRentals::Notice::Preempt).await,
+        HostCommand::Reprice(args) => give_notice(session, &args, IRentals::Notice::Reprice).await,
     }
+}
+
+#[derive(Serialize)]
+struct Noticed {
+    rental: RentalId,
+    ends_at: u64,
+}
+
+/// the agent, which follows the chain, ends the rental when its time has come.
+async fn give_notice(
+    session: &Session,
+    args: &NoticeArgs,
+    notice: IRentals::Notice,
+) -> anyhow::Result<()> {
+    let rpc = Rpc::new(&session.profile()?.rpc);
+    let wait_s = pouw_agent::plan::notice_s(notice).unwrap_or_default();
+    let question = format!("End rental {} in {}?", args.rental, duration(wait_s));
+    if !args.yes && !session.output.confirm(&question) {
+        return Err(Refused("no notice was given: confirm, or use -y".to_owned()).into());
+    }
+    let key = session.unlock(&PasswordArgs::default())?;
+    let call = IRentals::giveNoticeCall { rental: args.rental.get(), notice };
+    let order = Order { to: RENTALS, value: Amount::ZERO, data: call.abi_encode().into() };
+    Sender::new(key, rpc.chain_id().await?).execute(&rpc, &order).await?;
+    let rental = rpc.view(RENTALS, &IRentals::rentalOfCall { rental: args.rental.get() }).await?;
+    let ends_at = pouw_agent::plan::notice_ends_at(&rental).unwrap_or_default();
+    let noticed = Noticed { rental: args.rental, ends_at };
+    session.output.data(&noticed, || {
+        format!("rental {} ends in {}", noticed.rental, duration(ends_at.saturating_sub(now_s())))
+    });
+    Ok(())
 }
 
 fn setup(session: &Session, args: &HostArgs) -> anyhow::Result<Setup> {

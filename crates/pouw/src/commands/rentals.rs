@@ -1,6 +1,6 @@
 //! `pouw ps`, `pouw cost`, `pouw describe`: rentals of this client, read from the chain.
 
-use pouw_agent::door::{Client, RentalStatus};
+use pouw_agent::door::{Client, NoticeView, RentalStatus};
 use pouw_types::contracts::{IRentals, RENTALS};
 use pouw_types::{Amount, RentalId};
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::client::invoice::Invoice;
 use crate::client::rpc::Rpc;
 use crate::client::runs::{Run, Runs};
 use crate::client::timing::Timing;
-use crate::output::{Accent, table};
+use crate::output::{Accent, bytes, duration, table};
 use crate::session::Session;
 
 #[derive(Serialize)]
@@ -20,6 +20,8 @@ struct Listed {
     name: String,
     phase: String,
     reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<NoticeView>,
     opened_at: u64,
     active_s: u64,
     price: Amount,
@@ -36,6 +38,7 @@ async fn listed(rpc: &Rpc, run: &Run) -> anyhow::Result<Listed> {
         name: run.name.clone(),
         phase: format!("{:?}", rental.phase).to_lowercase(),
         reason: format!("{:?}", rental.reason),
+        notice: NoticeView::of(&rental).filter(|_| rental.phase == IRentals::Phase::Open),
         opened_at: run.opened_at,
         active_s: rental.best.activeS.max(rental.claim.activeS),
         price: Amount::from_atto(money.paid),
@@ -66,7 +69,11 @@ pub(crate) async fn ps(session: &Session, args: &PsArgs) -> anyhow::Result<()> {
         let row = |one: &Listed| {
             let id: String = one.rental.to_string().chars().take(10).collect();
             let active = one.active_s.to_string();
-            let (phase, reason) = (one.phase.clone(), one.reason.clone());
+            let phase = one.phase.clone();
+            let reason = match one.notice {
+                Some(notice) => format!("{:?} noticed", notice.why),
+                None => one.reason.clone(),
+            };
             vec![id, one.name.clone(), phase, reason, active, one.price.rounded(6)]
         };
         let rows: Vec<_> = rows.iter().map(row).collect();
@@ -144,6 +151,22 @@ pub(crate) async fn describe(session: &Session, args: &RentalArgs) -> anyhow::Re
                 }
                 if let Some(why) = &status.paused {
                     out += &format!("paused     {why}, unbilled\n");
+                }
+                if let Some(notice) = &status.notice {
+                    let left = duration(notice.ends_at.saturating_sub(now_ms() / 1000));
+                    out += &format!("notice     {}, in {left}\n", notice.why);
+                }
+                if let Some(until) = status.kept_until {
+                    let left = duration(until.saturating_sub(now_ms() / 1000));
+                    out += &format!("kept       for {left} more: `pouw start` goes on\n");
+                }
+                if !status.left.is_empty() {
+                    let count = status.left.len();
+                    out += &format!("left       {count} results stay on the host for a day: `pouw cp` gets them\n");
+                }
+                if let Some(saved) = &status.checkpoint {
+                    let (at, size) = (duration(saved.active_s), bytes(saved.size_bytes));
+                    out += &format!("checkpoint {at} of its work ({size})\n");
                 }
                 let total = status.parts_total.map(|total| format!(" of {total}"));
                 let total = total.unwrap_or_default();

@@ -9,21 +9,23 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
 use anyhow::Context;
-use pouw_agent::door::{Client, Secret, TaskRequest};
+use pouw_agent::End;
+use pouw_agent::door::{Client, ClientError, Secret, TaskRequest};
 use pouw_api::signer::NewSigner;
 use pouw_spec::{Task, ValidTask};
 use pouw_types::contracts::{IRentals, RENTALS};
 use pouw_types::signing::{Signable, Signed};
-use pouw_types::{Network, RentalId};
+use pouw_types::{Network, Offer, RentalId};
 use serde::Serialize;
 
 use super::watch::{Opened, judge};
-use crate::cli::{PasswordArgs, PlanArgs, RunArgs};
+use crate::cli::{OnFault, PasswordArgs, PlanArgs, RunArgs, StartArgs};
 use crate::client::bucket::{Bucket, now_ms, now_s};
 use crate::client::images::Images;
 use crate::client::inputs::{self, Found};
 use crate::client::node::Node;
 use crate::client::plan::{Plan, choose};
+use crate::client::resume::{Left, is_hosts_end};
 use crate::client::rpc::{Rpc, TransactionReceipt};
 use crate::client::runs::{Run, Runs};
 use crate::client::sender::{Order, Sender};
@@ -37,6 +39,11 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a host may take to notice an opening.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(120);
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a machine is looked for to go on with.
+const GO_ON_LIMIT: Duration = Duration::from_secs(120);
+/// How long a host may be away before it is called, where going on elsewhere is wanted.
+const HOST_PATIENCE: Duration = Duration::from_secs(120);
+const GO_ON_RETRY: Duration = Duration::from_secs(3);
 const MAX_SPEC_BYTES: u64 = 1 << 20;
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
@@ -47,6 +54,7 @@ struct Prepared {
     network: &'static Network,
     key: PrivateKeySigner,
     valid: ValidTask,
+    spec: PathBuf,
     folder: PathBuf,
 }
 
@@ -61,8 +69,9 @@ async fn prepare(session: &Session, args: &PlanArgs) -> anyhow::Result<Prepared>
     valid.task.image =
         images.resolve(&valid.task.image).await.map_err(|e| WrongInput(e.to_string()))?;
     let key = session.unlock(&PasswordArgs::default())?;
+    let spec = std::path::absolute(&args.task)?;
     let folder = args.task.parent().unwrap_or_else(|| Path::new("")).to_owned();
-    Ok(Prepared { profile, rpc, network, key, valid, folder })
+    Ok(Prepared { profile, rpc, network, key, valid, spec, folder })
 }
 
 fn read_task(session: &Session, path: &Path) -> anyhow::Result<ValidTask> {
@@ -81,14 +90,61 @@ fn read_task(session: &Session, path: &Path) -> anyhow::Result<ValidTask> {
 }
 
 impl Prepared {
-    async fn plan(&self, args: &PlanArgs) -> anyhow::Result<Plan> {
+    async fn plan(&self, args: &PlanArgs, from: Option<&Left>) -> anyhow::Result<Plan> {
         let node = Node::new(&self.profile.rpc, NODE_TIMEOUT);
         let mut offers = node.offers().await?;
-        if let Some(machine) = args.machine {
+        let only = from.and_then(|left| left.kept_by).or(args.machine);
+        if let Some(machine) = only {
             offers.retain(|offer| offer.machine.get() == machine);
         }
-        let task = self.valid.task.clone();
-        choose(task, offers, self.key.address(), self.network, now_s()).await
+        // A machine that failed is taken again only where no other fits.
+        if let Some(failed) = from.and_then(|left| left.failed_machine) {
+            let mut others = offers.clone();
+            others.retain(|offer| offer.machine.get() != failed);
+            if let Ok(plan) = self.choose(others, from).await {
+                return Ok(plan);
+            }
+        }
+        self.choose(offers, from).await
+    }
+
+    /// The same for a rental that goes on. The machine of the one before may need some blocks until
+    /// it can be quoted again, and what the contract can continue changes meanwhile.
+    async fn plan_on(
+        &self,
+        session: &Session,
+        args: &PlanArgs,
+        from: &mut Option<Left>,
+    ) -> anyhow::Result<Plan> {
+        let deadline = tokio::time::Instant::now() + GO_ON_LIMIT;
+        let mut told = false;
+        loop {
+            let error = match self.plan(args, from.as_ref()).await {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            let Some(left) = from.as_ref() else { return Err(error) };
+            if tokio::time::Instant::now() >= deadline {
+                return Err(error);
+            }
+            if !told {
+                session.output.note(format!("{error:#}\ntrying for two minutes"));
+                told = true;
+            }
+            tokio::time::sleep(GO_ON_RETRY).await;
+            let rental = left.run.rental.to_string();
+            *from = Some(self.left(&session.places.data, &rental).await?);
+        }
+    }
+
+    async fn left(&self, data: &Path, rental: &str) -> anyhow::Result<Left> {
+        Left::find(&self.profile, data, &self.rpc, &self.key, rental).await
+    }
+
+    async fn choose(&self, offers: Vec<Offer>, from: Option<&Left>) -> anyhow::Result<Plan> {
+        let (task, client) = (self.valid.task.clone(), self.key.address());
+        let continues = from.and_then(|left| left.continues);
+        choose(task, offers, client, continues, self.network, now_s()).await
     }
 }
 
@@ -98,7 +154,7 @@ impl Prepared {
 /// For a wrong specification, or where no machine fits.
 pub(crate) async fn plan(session: &Session, args: &PlanArgs) -> anyhow::Result<()> {
     let prepared = prepare(session, args).await?;
-    let plan = prepared.plan(args).await?;
+    let plan = prepared.plan(args, None).await?;
     session.output.data(&plan, || plan.to_text());
     Ok(())
 }
@@ -115,9 +171,106 @@ struct Started {
 /// # Errors
 /// For a wrong specification, a refusal, or a task that failed.
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()> {
-    let prepared = prepare(session, &args.plan).await?;
+    let mut prepared = prepare(session, &args.plan).await?;
+    let data = &session.places.data;
+    let mut from = match &args.resume {
+        Some(rental) => Some(prepared.left(data, rental).await?),
+        None => None,
+    };
+    let mut consented = args.yes;
+    loop {
+        let started = start(session, &prepared, args, &mut from, consented).await?;
+        let Some(opened) = started else {
+            return Ok(());
+        };
+        let end = attend(session, &opened, args.on_fault).await?;
+        let rental = opened.run.rental.to_string();
+        if !is_hosts_end(&end) || !goes_on(session, args.on_fault, &prepared.valid.task, &rental) {
+            if let Some(folder) = &args.output {
+                let bucket = Bucket::open(&prepared.profile, &opened.run.prefix)?;
+                fetch(session, &opened, &bucket, folder).await?;
+            }
+            opened.conclude(session).await?;
+            return judge(&end);
+        }
+        let invoice = opened.conclude(session).await?;
+        let left = prepared.left(data, &rental).await?;
+        left.shorten(&mut prepared.valid.task, invoice.spent());
+        from = Some(left);
+        // Who goes on after a fault has consented to the task's own limits.
+        consented = true;
+    }
+}
+
+/// Follows a rental to its end. Whoever wants to go on after a fault also ends the rental of a host
+/// that vanished.
+async fn attend(session: &Session, opened: &Opened, on_fault: OnFault) -> anyhow::Result<End> {
+    let patience = (on_fault == OnFault::Resume).then_some(HOST_PATIENCE);
+    loop {
+        let error = match opened.attend(session, patience).await {
+            Ok(end) => return Ok(end),
+            Err(error) => error,
+        };
+        let gone = error.downcast_ref::<ClientError>().is_some_and(ClientError::is_transient);
+        if patience.is_none() || !gone {
+            return Err(error);
+        }
+        session.output.note(format!("{error:#}"));
+        if opened.close_gone(session).await? {
+            return Ok(End::HostFault { detail: "it does not answer".to_owned() });
+        }
+    }
+}
+
+/// `pouw start`: what `pouw run --resume` does, with the file that the rental was run from.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) async fn start_again(session: &Session, args: StartArgs) -> anyhow::Result<()> {
+    let before = Runs::new(&session.places.data).find(args.rental.rental.as_deref())?;
+    let Some(task) = args.task.or(before.spec) else {
+        let text = "it is not known from which file it was run: name it by --task";
+        return Err(WrongInput(text.to_owned()).into());
+    };
+    let args = RunArgs {
+        plan: PlanArgs { task, machine: None },
+        yes: args.yes,
+        detach: args.detach,
+        output: args.output,
+        resume: Some(before.rental.to_string()),
+        on_fault: OnFault::Ask,
+    };
+    run(session, &args).await
+}
+
+/// Whether the client consents to go on elsewhere; what it can do where it does not is told.
+fn goes_on(session: &Session, on_fault: OnFault, task: &Task, rental: &str) -> bool {
+    if task.checkpoint.is_none() {
+        return false;
+    }
+    let wanted = match on_fault {
+        OnFault::Resume => true,
+        OnFault::Ask => session.output.confirm("Go on from the last checkpoint elsewhere?"),
+        OnFault::Leave => false,
+    };
+    if !wanted {
+        session.output.note(format!("`pouw run --resume {rental}` goes on from its checkpoint"));
+    }
+    wanted
+}
+
+/// Rents a machine and gives it the task; `None` where nobody waits for its end.
+async fn start(
+    session: &Session,
+    prepared: &Prepared,
+    args: &RunArgs,
+    from: &mut Option<Left>,
+    consented: bool,
+) -> anyhow::Result<Option<Opened>> {
     let secrets = read_secrets(&prepared.valid, &prepared.folder)?;
-    let plan = prepared.plan(&args.plan).await?;
+    let plan = prepared.plan_on(session, &args.plan, from).await?;
+    let from = from.as_ref();
+    let resume = from.map(|left| left.resume(&prepared.valid.task)).transpose()?;
     let has = prepared.rpc.balance(prepared.key.address()).await?;
     if has < plan.deposit {
         let address = prepared.key.address();
@@ -128,30 +281,29 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
         );
         return Err(Refused(text).into());
     }
+    if let Some(left) = from {
+        session.output.note(left.to_text());
+    }
     session.output.note(plan.to_text());
-    if !args.yes && !session.output.confirm("Rent it?") {
+    if !consented && !session.output.confirm("Rent it?") {
         return Err(Refused("not rented: confirm, or use -y".to_owned()).into());
     }
     let rental = plan.quote.rental;
     let bucket = Bucket::open(&prepared.profile, &format!("{rental}"))?;
     let found = inputs::find(&prepared.valid.task, &prepared.folder, &bucket).await?;
+    inputs::check_places(&plan.task, &bucket).await?;
     keep_task(&plan.task, &bucket).await?;
     let slots = upload(session, &plan.task, &found, &bucket).await?;
-    let opened = open(session, &prepared, &plan, &bucket).await?;
+    let opened = open(session, prepared, &plan, &bucket, from).await?;
     let task = plan.task.clone();
-    hand_over(&opened, &TaskRequest { task, slots, secrets }).await?;
+    hand_over(&opened, &TaskRequest { task, slots, secrets, resume }).await?;
     if args.detach {
         let started = Started { rental, transaction: opened.run.transaction };
         session.output.data(&started, || rental.to_string());
         session.output.note(format!("come back with `pouw attach {rental}`"));
-        return Ok(());
+        return Ok(None);
     }
-    let end = opened.attend(session).await?;
-    if let Some(folder) = &args.output {
-        fetch(session, &bucket, folder).await?;
-    }
-    opened.conclude(session).await?;
-    judge(&end)
+    Ok(Some(opened))
 }
 
 fn read_secrets(valid: &ValidTask, folder: &Path) -> anyhow::Result<BTreeMap<String, Secret>> {
@@ -200,6 +352,7 @@ async fn open(
     prepared: &Prepared,
     plan: &Plan,
     bucket: &Bucket,
+    from: Option<&Left>,
 ) -> anyhow::Result<Opened> {
     let chain_id = prepared.network.chain_id;
     let (rental, client) = (plan.quote.rental, prepared.key.address());
@@ -230,6 +383,8 @@ async fn open(
         sent_ms,
         prefix: bucket.location.prefix().to_owned(),
         outputs: inputs::results(&plan.task),
+        spec: Some(prepared.spec.clone()),
+        resumes: from.map(|left| left.run.rental),
     };
     Runs::new(&session.places.data).keep(&run)?;
     let receipt: TransactionReceipt = prepared.rpc.included(hash, HAND_OVER_LIMIT).await?;
@@ -270,9 +425,14 @@ fn is_unknown(error: &pouw_agent::door::ClientError) -> bool {
     matches!(error, pouw_agent::door::ClientError::Refused { status: 404 | 409 | 425, .. })
 }
 
-async fn fetch(session: &Session, bucket: &Bucket, folder: &Path) -> anyhow::Result<()> {
+async fn fetch(
+    session: &Session,
+    opened: &Opened,
+    bucket: &Bucket,
+    folder: &Path,
+) -> anyhow::Result<()> {
     let told =
         |path: &str, size| session.output.note(format!("result     {path} ({})", bytes(size)));
-    bucket.fetch_results("", folder, told).await?;
+    bucket.fetch_results((&opened.door, opened.run.rental), "", folder, told).await?;
     Ok(())
 }

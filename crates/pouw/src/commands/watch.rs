@@ -1,5 +1,6 @@
 //! `pouw attach`, `pouw logs`, `pouw stop`, `pouw cp`: a rental after its opening.
 
+use core::convert::Infallible;
 use core::time::Duration;
 use std::io::Write;
 
@@ -7,7 +8,8 @@ use alloy_primitives::Bytes;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
-use pouw_agent::door::{Client, EventKind, StopRequest};
+use anyhow::Context;
+use pouw_agent::door::{Client, Event, EventKind, StopRequest};
 use pouw_agent::{End, receipt};
 use pouw_api::signer::EndRental;
 use pouw_types::contracts::{IRentals, RENTALS, Stop};
@@ -18,6 +20,7 @@ use tokio::time::Instant;
 use crate::cli::{CpArgs, LogsArgs, PasswordArgs, RentalArgs, StopArgs};
 use crate::client::bucket::{Bucket, now_ms, now_s};
 use crate::client::follow::{Screen, follow};
+use crate::client::inputs;
 use crate::client::invoice::Invoice;
 use crate::client::node::Node;
 use crate::client::rpc::{Rpc, RpcError};
@@ -37,6 +40,10 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(60);
 const FINALIZE_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest Closing that is waited for.
 const MAX_CLOSING_WAIT: Duration = Duration::from_secs(120);
+/// Between two looks at whether slots are to be renewed.
+const RENEW_LOOK: Duration = Duration::from_secs(3_600);
+/// How long before their end slots are renewed, seconds.
+const RENEW_BEFORE_S: u64 = 43_200;
 /// Between two looks at the chain.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -68,13 +75,20 @@ impl Opened {
     }
 
     /// Shows what happens until the results are stored; Ctrl-C asks whether to stop.
-    pub(crate) async fn attend(&self, session: &Session) -> anyhow::Result<End> {
+    /// With `patience`, a host that doesn't answer for so long is an error.
+    pub(crate) async fn attend(
+        &self,
+        session: &Session,
+        patience: Option<Duration>,
+    ) -> anyhow::Result<End> {
         let mut screen = Screen::new(session.output);
         let ended = {
-            let following = follow(&self.door, self.run.rental, |event| screen.show(event));
+            let show = |event: &Event| screen.show(event);
+            let following = follow(&self.door, self.run.rental, patience, show);
             tokio::pin!(following);
             tokio::select! {
                 ended = &mut following => Some(ended),
+                never = self.keep_renewed(session) => match never {},
                 _ = tokio::signal::ctrl_c() => None,
             }
         };
@@ -84,6 +98,30 @@ impl Opened {
         drop(screen);
         self.leave(session).await?;
         Err(Interrupted.into())
+    }
+
+    /// Renews the addresses of the task's slots before they end, for as long as somebody attends.
+    async fn keep_renewed(&self, session: &Session) -> Infallible {
+        loop {
+            if let Err(error) = self.renew(session).await {
+                session.output.note(format!("the slots can't be renewed: {error:#}"));
+            }
+            tokio::time::sleep(RENEW_LOOK).await;
+        }
+    }
+
+    async fn renew(&self, session: &Session) -> anyhow::Result<()> {
+        // A host that is away now is asked again later.
+        let Ok(status) = self.door.status(self.run.rental).await else { return Ok(()) };
+        let soon = now_s().saturating_add(RENEW_BEFORE_S);
+        if status.end.is_some() || status.slots_until.is_none_or(|until| until > soon) {
+            return Ok(());
+        }
+        let bucket = Bucket::open(&session.profile()?, &self.run.prefix)?;
+        let task = bucket.task().await?.context("the task is not beside its results")?;
+        let slots = inputs::presign(&task, Vec::new(), &bucket)?;
+        self.door.renew(self.run.rental, &slots).await?;
+        Ok(())
     }
 
     /// After Ctrl-C: ends the rental, or leaves it to itself; that also without a terminal, and
@@ -98,7 +136,7 @@ impl Opened {
         };
         let answer = answer.unwrap_or_default().trim().to_ascii_lowercase();
         if matches!(answer.as_str(), "s" | "stop") {
-            return self.stop(session).await;
+            return self.stop(session, 0).await;
         }
         let id = self.run.rental;
         session.output.note(format!(
@@ -108,7 +146,7 @@ impl Opened {
     }
 
     /// Shows the invoice once nothing changes any more, or as it is when that takes long.
-    pub(crate) async fn conclude(&self, session: &Session) -> anyhow::Result<()> {
+    pub(crate) async fn conclude(&self, session: &Session) -> anyhow::Result<Invoice> {
         let rpc = Rpc::new(&self.run.rpc);
         let deadline = Instant::now() + CLOSE_LIMIT;
         let invoice = loop {
@@ -130,27 +168,32 @@ impl Opened {
             let left = duration(at.saturating_sub(now_s()));
             session.output.note(format!("the escrow comes back when closing ends, in {left}"));
         }
-        Ok(())
+        Ok(invoice)
     }
 
-    /// Ends the rental: the signer signs, the host is told, and the chain has it for certain.
-    async fn stop(&self, session: &Session) -> anyhow::Result<()> {
-        let rpc = Rpc::new(&self.run.rpc);
-        let chain_id = rpc.chain_id().await?;
-        if self.rental(&rpc).await?.phase != IRentals::Phase::Open {
-            session.output.note("it has ended already");
-            return self.take_back(session, &rpc, chain_id).await;
-        }
+    /// What the signer says to an end of the rental.
+    async fn order_stop(&self, chain_id: u64, keep_s: u64) -> anyhow::Result<Signed<Stop>> {
         let value = EndRental {
             client: self.run.client,
             rental: self.run.rental.get(),
             signer: self.run.signer,
-            keepS: 0,
+            keepS: keep_s,
             at: now_s(),
         };
         let signature = self.key.sign_hash_sync(&value.digest(chain_id))?;
         let order = Signed { value, signature: signature.as_bytes().to_vec().into() };
-        let stop = Node::new(&self.run.rpc, NODE_TIMEOUT).end_rental(&order).await?;
+        Ok(Node::new(&self.run.rpc, NODE_TIMEOUT).end_rental(&order).await?)
+    }
+
+    /// Ends the rental: the signer signs, the host is told, and the chain has it for certain. With
+    /// `keep_s` the host keeps the task's disk from then on (R-13).
+    async fn stop(&self, session: &Session, keep_s: u64) -> anyhow::Result<()> {
+        let rpc = Rpc::new(&self.run.rpc);
+        let chain_id = rpc.chain_id().await?;
+        if self.rental(&rpc).await?.phase != IRentals::Phase::Open {
+            return self.stop_again(session, &rpc, chain_id, keep_s).await;
+        }
+        let stop = self.order_stop(chain_id, keep_s).await?;
         let told =
             self.door.stop(self.run.rental, &StopRequest { order: Some(stop.clone()) }).await;
         if let Err(error) = &told {
@@ -163,8 +206,46 @@ impl Opened {
                 sent?;
             }
         }
+        if keep_s > 0
+            && let Some(until) = self.kept_until().await
+        {
+            let (left, id) = (duration(until.saturating_sub(now_s())), self.run.rental);
+            session.output.note(format!(
+                "stopped; the host keeps its disk for {left}, billed as storage: `pouw start {id}` \
+                 goes on, `pouw stop {id}` lets go of it"
+            ));
+            return Ok(());
+        }
         session.output.note("stopped");
         self.take_back(session, &rpc, chain_id).await
+    }
+
+    /// Of a rental that is not open any more: lets go of what its host keeps, and takes the rest of
+    /// the escrow back.
+    async fn stop_again(
+        &self,
+        session: &Session,
+        rpc: &Rpc,
+        chain_id: u64,
+        keep_s: u64,
+    ) -> anyhow::Result<()> {
+        if keep_s > 0 {
+            let text = "it has ended already: what is gone can't be kept";
+            return Err(Refused(text.to_owned()).into());
+        }
+        if self.kept_until().await.is_some() {
+            let order = self.order_stop(chain_id, 0).await?;
+            self.door.stop(self.run.rental, &StopRequest { order: Some(order) }).await?;
+            session.output.note("the host lets go of what it kept");
+        } else {
+            session.output.note("it has ended already");
+        }
+        self.take_back(session, rpc, chain_id).await
+    }
+
+    /// Until when the host keeps the disk of this stopped rental, as it says.
+    async fn kept_until(&self) -> Option<u64> {
+        self.door.status(self.run.rental).await.ok().and_then(|status| status.kept_until)
     }
 
     async fn rental(&self, rpc: &Rpc) -> anyhow::Result<IRentals::Rental> {
@@ -177,9 +258,20 @@ impl Opened {
         Sender::new(self.key.clone(), chain_id).execute(rpc, &order).await.map(|_| ())
     }
 
-    /// Ends the rental of a host that is gone: calls it (R-9), and closes for its fault where it
-    /// doesn't answer (R-10).
+    /// Ends the rental of a host that is gone, and takes back what is not used.
     async fn stop_gone(&self, session: &Session) -> anyhow::Result<()> {
+        if !self.close_gone(session).await? {
+            let text = "the host has answered: it is there; `pouw stop` ends the rental";
+            return Err(Refused(text.to_owned()).into());
+        }
+        let rpc = Rpc::new(&self.run.rpc);
+        let chain_id = rpc.chain_id().await?;
+        self.take_back(session, &rpc, chain_id).await
+    }
+
+    /// Calls a host that is gone (R-9), and closes for its fault where it doesn't answer (R-10);
+    /// `false` where it answers.
+    pub(crate) async fn close_gone(&self, session: &Session) -> anyhow::Result<bool> {
         let rpc = Rpc::new(&self.run.rpc);
         let network = rpc.network().await?;
         let chain_id = network.chain_id;
@@ -201,8 +293,7 @@ impl Opened {
         }
         while rental.phase == IRentals::Phase::Open {
             if rental.call.by.is_zero() {
-                let text = "the host has answered: it is there; `pouw stop` ends the rental";
-                return Err(Refused(text.to_owned()).into());
+                return Ok(false);
             }
             let head = rpc.head().await?;
             let over = head.number.to::<u64>() > rental.call.atBlock + network.rental.call_blocks
@@ -216,7 +307,7 @@ impl Opened {
             tokio::time::sleep(LOOK).await;
             rental = self.rental(&rpc).await?;
         }
-        self.take_back(session, &rpc, chain_id).await
+        Ok(true)
     }
 
     /// Waits until the rental is closed for good, and sees to it where the host doesn't: anyone may
@@ -309,7 +400,7 @@ pub(crate) fn judge(end: &End) -> anyhow::Result<()> {
 /// Where the host refuses, or the task failed.
 pub(crate) async fn attach(session: &Session, args: &RentalArgs) -> anyhow::Result<()> {
     let opened = Opened::find(session, args)?;
-    let end = opened.attend(session).await?;
+    let end = opened.attend(session, None).await?;
     opened.conclude(session).await?;
     judge(&end)
 }
@@ -331,7 +422,7 @@ pub(crate) async fn logs(session: &Session, args: &LogsArgs) -> anyhow::Result<(
     }
     let system = args.system;
     let mut screen = Screen::new(session.output);
-    let shown = follow(&opened.door, opened.run.rental, |event| match &event.kind {
+    let shown = follow(&opened.door, opened.run.rental, None, |event| match &event.kind {
         EventKind::Log { line, .. } if !system => session.output.data(event, || line.clone()),
         EventKind::Log { .. } => {}
         _ if system && session.output.json => session.output.data(event, String::new),
@@ -364,7 +455,11 @@ pub(crate) async fn stop(session: &Session, args: &StopArgs) -> anyhow::Result<(
     if !args.yes && !session.output.confirm(&question) {
         return Err(Refused("not stopped: confirm, or use -y".to_owned()).into());
     }
-    if args.host_gone { opened.stop_gone(session).await } else { opened.stop(session).await }
+    if args.host_gone {
+        opened.stop_gone(session).await
+    } else {
+        opened.stop(session, args.keep.unwrap_or(0)).await
+    }
 }
 
 /// `pouw cp`.
@@ -373,10 +468,11 @@ pub(crate) async fn stop(session: &Session, args: &StopArgs) -> anyhow::Result<(
 /// Where the results aren't there, or differ from what the manifest says.
 pub(crate) async fn cp(session: &Session, args: &CpArgs) -> anyhow::Result<()> {
     let (rental, below) = args.from.split_once('/').unwrap_or((&args.from, ""));
-    let run = Runs::new(&session.places.data).find(Some(rental))?;
+    let wanted = RentalArgs { rental: Some(rental.to_owned()) };
+    let Opened { run, door, .. } = Opened::find(session, &wanted)?;
     let bucket = Bucket::open(&session.profile()?, &run.prefix)?;
     let told = |path: &str, size| session.output.note(format!("{path}  {}", bytes(size)));
-    let files = bucket.fetch_results(below, &args.to, told).await?;
+    let files = bucket.fetch_results((&door, run.rental), below, &args.to, told).await?;
     session.output.data(&files, || {
         files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("\n")
     });

@@ -75,7 +75,8 @@ pub(super) fn check(known: &Known<'_>, receipt: &Signed<Receipt>, now: u64) -> R
     check_growth(known.quote, receipt, last, now.saturating_sub(last_seen))?;
     match known.stopped_at {
         Some(stop) if receipt.at > stop.saturating_add(CLOCK_TOLERANCE_S) => {
-            let grown = receipt.activeS > last.activeS || receipt.trafficB > last.trafficB;
+            // Results are still brought out, and kept data costs its storage.
+            let grown = receipt.activeS > last.activeS;
             if grown { Err(Refusal::Stopped(stop)) } else { Ok(()) }
         }
         Some(_) | None => Ok(()),
@@ -249,5 +250,10 @@ mod tests {
             receipt.isFinal = true;
         };
         assert_eq!(scene().decide(same, Some(1120)), Ok(()));
+        // Results still go out, and what is kept costs its storage.
+        let kept = |receipt: &mut Receipt| {
+            (receipt.activeS, receipt.trafficB, receipt.storageGibS) = (50, 900, 240);
+        };
+        assert_eq!(scene().decide(kept, Some(1120)), Ok(()));
     }
 }
