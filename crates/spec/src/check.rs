@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use pouw_types::Isolation;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::location::Location;
 use crate::parts::Parts;
 use crate::path::TaskPath;
-use crate::task::{Network, PricingModel, Task};
+use crate::task::{Mineable, Network, PricingModel, Task};
 
 /// A rule that a task breaks, at a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,11 @@ impl Task {
         }
         time(self, &mut check);
         scope(self, &mut check);
+        check.that(
+            self.mineable == Mineable::None || self.isolation == Isolation::Runc,
+            "mineable",
+            "opening needs isolation runc: gVisor lets a task reach no socket of its host",
+        );
         if check.0.is_empty() { Ok(()) } else { Err(check.0) }
     }
 }

@@ -9,9 +9,7 @@ use crate::location::Location;
 use crate::parts::Parts;
 use crate::problem::Problem;
 use crate::quantity::{amount, bytes, cpu_millis, hourly, seconds};
-use crate::task::{
-    Checkpoint, Limits, Mineable, Network, Port, Pricing, Protocol, Run, Scope, Task,
-};
+use crate::task::{Checkpoint, Limits, Network, Port, Pricing, Protocol, Run, Scope, Task};
 use crate::tree::{Kind, Node};
 use crate::walk::{Field, Fields, Walk};
 use crate::words;
@@ -63,7 +61,7 @@ fn whole(walk: &mut Walk, all: &Fields<'_>) -> Option<(Task, BTreeMap<String, St
     let scope = optional(walk, all, "scope", scope).unwrap_or_default();
     let ports = optional(walk, all, "ports", ports).unwrap_or_default();
     let isolation = optional(walk, all, "isolation", |w, f| w.word(f, words::ISOLATIONS));
-    optional(walk, all, "mineable", |w, f| w.word(f, words::MINEABLE));
+    let mineable = optional(walk, all, "mineable", |w, f| w.word(f, words::MINEABLE));
     let task = Task {
         version: version?,
         name: name?,
@@ -85,7 +83,7 @@ fn whole(walk: &mut Walk, all: &Fields<'_>) -> Option<(Task, BTreeMap<String, St
         network,
         ports,
         isolation: isolation.unwrap_or(Isolation::Runc),
-        mineable: Mineable::None,
+        mineable: mineable.unwrap_or_default(),
     };
     Some((task, secret_files))
 }

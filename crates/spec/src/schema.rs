@@ -130,6 +130,9 @@ words! {
     Mineable {
         /// No part of it.
         None = "none",
+        /// Its matrix products. A block that one of them wins opens 16 rows and 16 columns of it, and its
+        /// sizes, to everybody.
+        Opening = "opening",
     }
 }
 

@@ -230,6 +230,9 @@ pub enum Mineable {
     /// No part of it.
     #[default]
     None,
+    /// Its matrix products. A block that one of them wins opens 16 rows and 16 columns of it, and its
+    /// sizes, to everybody.
+    Opening,
 }
 
 impl Task {

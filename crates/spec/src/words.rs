@@ -2,7 +2,7 @@
 
 use pouw_types::{Isolation, UseCase};
 
-use crate::task::{InputMode, Network, OutputMode, PricingModel, Protocol};
+use crate::task::{InputMode, Mineable, Network, OutputMode, PricingModel, Protocol};
 
 /// A table of words: what may be written, what it means.
 pub(crate) type Words<T> = &'static [(&'static str, T)];
@@ -26,7 +26,8 @@ pub(crate) const INPUT_MODES: Words<InputMode> =
 pub(crate) const OUTPUT_MODES: Words<OutputMode> =
     &[("always", OutputMode::Always), ("on-success", OutputMode::OnSuccess)];
 pub(crate) const PROTOCOLS: Words<Protocol> = &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)];
-pub(crate) const MINEABLE: Words<()> = &[("none", ())];
+pub(crate) const MINEABLE: Words<Mineable> =
+    &[("none", Mineable::None), ("opening", Mineable::Opening)];
 
 /// The use case of this name.
 pub(crate) fn use_case(word: &str) -> Option<UseCase> {

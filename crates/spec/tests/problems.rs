@@ -178,7 +178,8 @@ fn each_bad_value_is_refused_by_name() {
     };
     check("use_case: render", "use_case", "rendering");
     check("isolation: kata", "isolation", "runc or gvisor");
-    check("mineable: matmul", "mineable", "write none");
+    check("mineable: matmul", "mineable", "write none or opening");
+    check("isolation: gvisor\nmineable: opening", "mineable", "needs isolation runc");
     check("resources: {cpu: 1m}", "resources.cpu", "10m to 1024");
     check("resources: {gpus: -1}", "resources.gpus", "0 to 64");
     check("resources: {gpus: 65}", "resources.gpus", "0 to 64");
