@@ -39,6 +39,7 @@ class Host:
     def __init__(self, folder):
         self.path = str(folder / "mining")
         self.wins = []
+        self.mined = 0
         self.said = None
         self._connections = []
         self._lock = threading.Lock()
@@ -93,6 +94,10 @@ class Host:
                 (length,) = struct.unpack("<I", read(4))
                 body = read(length)
                 kind, number = struct.unpack("<BQ", body[:9])
+                if kind == 17:
+                    assert length == 9 and number >= self.mined
+                    self.mined = number
+                    continue
                 asked = self.said
                 try:
                     assert kind == 16 and length <= 34_499 and number == asked["number"]

@@ -18,6 +18,8 @@ const READ_BYTES: usize = 8 * 1024;
 const WAITING_BYTES: usize = 4 * (crate::MAX_TASK_FRAME + 4);
 /// Work that was not said again for this long is over (W-6).
 const WORK_LIFE: Duration = Duration::from_secs(90);
+/// Between two reports of what mined (W-9).
+const REPORT: Duration = Duration::from_secs(1);
 /// Before a second try to connect; doubled with each failure, up to a minute.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(60);
@@ -39,6 +41,14 @@ pub struct Counts {
     pub lost: u64,
 }
 
+/// What mined on one connection, and what of it the host was told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reports {
+    macs: u64,
+    told: u64,
+    told_at: Option<Instant>,
+}
+
 /// A conversation with a host that may be gone, slow, or lying.
 #[derive(Debug)]
 pub struct Client {
@@ -48,6 +58,7 @@ pub struct Client {
     outgoing: Vec<u8>,
     work: Option<(Arc<Work>, Instant)>,
     counts: Counts,
+    mined: Reports,
     retry_at: Option<Instant>,
     retry_after: Duration,
 }
@@ -63,6 +74,7 @@ impl Client {
             outgoing: Vec::new(),
             work: None,
             counts: Counts::default(),
+            mined: Reports::default(),
             retry_at: None,
             retry_after: FIRST_RETRY,
         }
@@ -88,6 +100,7 @@ impl Client {
         if self.stream.is_some() && !(self.send() && self.receive(now)) {
             self.lose(now);
         }
+        self.report(now);
         let work = self.work.as_ref();
         work.filter(|(_, said)| now.saturating_duration_since(*said) < WORK_LIFE)
             .map(|(work, _)| Arc::clone(work))
@@ -107,6 +120,29 @@ impl Client {
         }
     }
 
+    /// Notes multiplications that mined, and tells the host how many these are together: at most once a
+    /// second, and only where nothing else waits to be sent.
+    pub fn mined(&mut self, macs: u64, now: Instant) {
+        if self.stream.is_none() {
+            return;
+        }
+        self.mined.macs = self.mined.macs.saturating_add(macs);
+        self.report(now);
+    }
+
+    fn report(&mut self, now: Instant) {
+        let Reports { macs, told, told_at } = self.mined;
+        let due = told_at.is_none_or(|at| now.saturating_duration_since(at) >= REPORT);
+        if macs == told || !due || !self.outgoing.is_empty() {
+            return;
+        }
+        self.mined = Reports { macs, told: macs, told_at: Some(now) };
+        self.outgoing.extend(FromTask::Mined(macs).encode());
+        if !self.send() {
+            self.lose(now);
+        }
+    }
+
     fn connect(&mut self, now: Instant) {
         match open(&self.path) {
             Ok(stream) => self.stream = Some(stream),
@@ -120,6 +156,7 @@ impl Client {
         self.incoming.clear();
         self.outgoing.clear();
         self.work = None;
+        self.mined = Reports::default();
         self.counts.lost += 1;
         self.wait(now);
     }

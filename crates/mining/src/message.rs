@@ -1,4 +1,4 @@
-//! W-2 … W-5: what is said, and its only encoding.
+//! W-2 … W-5, W-9: what is said, and its only encoding.
 
 use pouw_matmul::{
     Anchor, Core, Difficulty, DifficultyError, MAX_CERTIFICATE_BYTES, MAX_DEPTH, verify,
@@ -20,6 +20,7 @@ const WORK: u8 = 1;
 const IDLE: u8 = 2;
 const ANSWER: u8 = 3;
 const WIN: u8 = 16;
+const MINED: u8 = 17;
 
 /// The block that a task may win.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub enum Answer {
 pub enum FromTask {
     /// An encoded certificate for the work with this number.
     Win(u64, Vec<u8>),
+    /// How many multiplications mined since this connection began (W-9).
+    Mined(u64),
 }
 
 /// Bytes that neither side says.
@@ -195,10 +198,18 @@ impl FromTask {
     /// The frame, its length first.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Self::Win(id, certificate) = self;
-        let mut body = vec![WIN];
-        body.extend(id.to_le_bytes());
-        body.extend(certificate);
+        let mut body = Vec::new();
+        match self {
+            Self::Win(id, certificate) => {
+                body.push(WIN);
+                body.extend(id.to_le_bytes());
+                body.extend(certificate);
+            }
+            Self::Mined(macs) => {
+                body.push(MINED);
+                body.extend(macs.to_le_bytes());
+            }
+        }
         framed(&body)
     }
 
@@ -208,12 +219,17 @@ impl FromTask {
     /// Anything that [`FromTask::encode`] does not write.
     pub fn decode(frame: &[u8]) -> Result<Self, ProtocolError> {
         let (kind, body) = kind_of(frame, MAX_TASK_FRAME)?;
-        if kind != WIN {
-            return Err(ProtocolError::Kind(kind));
+        let size = || ProtocolError::Size(kind, body.len());
+        let (number, rest) = match kind {
+            WIN | MINED => body.split_first_chunk().ok_or_else(size)?,
+            other => return Err(ProtocolError::Kind(other)),
+        };
+        let number = u64::from_le_bytes(*number);
+        match kind {
+            WIN => Ok(Self::Win(number, rest.to_vec())),
+            _ if rest.is_empty() => Ok(Self::Mined(number)),
+            _ => Err(size()),
         }
-        let parts = body.split_first_chunk();
-        let (id, certificate) = parts.ok_or(ProtocolError::Size(kind, body.len()))?;
-        Ok(Self::Win(u64::from_le_bytes(*id), certificate.to_vec()))
     }
 }
 
@@ -221,7 +237,7 @@ impl FromTask {
 ///
 /// # Errors
 /// Nothing, or more than the bound.
-pub(crate) fn length_of(head: [u8; LENGTH_BYTES], bound: usize) -> Result<usize, ProtocolError> {
+pub fn length_of(head: [u8; LENGTH_BYTES], bound: usize) -> Result<usize, ProtocolError> {
     let length = u32::from_le_bytes(head);
     let wide = usize::try_from(length).ok().filter(|wide| (1..=bound).contains(wide));
     wide.ok_or(ProtocolError::Length { length, bound })
@@ -283,6 +299,20 @@ mod tests {
             assert_eq!(length_of(*head, MAX_HOST_FRAME), Ok(body.len()));
             assert_eq!(FromHost::decode(body), Ok(message));
         }
+    }
+
+    #[test]
+    fn w9_what_a_task_says_is_read_as_it_was_said() {
+        for message in [FromTask::Win(3, vec![1, 2]), FromTask::Mined(0), FromTask::Mined(u64::MAX)]
+        {
+            let frame = message.encode();
+            let (head, body) = frame.split_first_chunk().unwrap();
+            assert_eq!(length_of(*head, MAX_TASK_FRAME), Ok(body.len()));
+            assert_eq!(FromTask::decode(body), Ok(message));
+        }
+        assert_eq!(FromTask::decode(&[MINED; 10]), Err(ProtocolError::Size(MINED, 9)));
+        assert_eq!(FromTask::decode(&[MINED; 8]), Err(ProtocolError::Size(MINED, 7)));
+        assert_eq!(FromTask::decode(&[WORK; 9]), Err(ProtocolError::Kind(WORK)));
     }
 
     #[test]

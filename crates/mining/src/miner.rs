@@ -102,6 +102,10 @@ impl Miner {
         state.multiplying += took;
         state.share.mined = state.share.mined.saturating_add(mined);
         state.share.all = state.share.all.saturating_add(all);
+        if mined > 0 {
+            let macs = u64::try_from(mined).unwrap_or(u64::MAX);
+            state.client.mined(macs, Instant::now());
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -10,6 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
+use crate::Tally;
 use crate::message::{Answer, FromHost, FromTask, MAX_TASK_FRAME, ProtocolError, Work, length_of};
 
 /// Connections at a time; one more is closed at once (W-1).
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_RECENT: usize = 8;
 /// Answers that wait to be sent to one task.
 const MAX_ANSWERS: usize = 16;
+/// Reports of a connection beyond two a second: a frozen task's may come in a row.
+const FIRST_REPORTS: u64 = 8;
 
 /// A verified certificate.
 #[derive(Clone, Debug)]
@@ -44,7 +47,7 @@ struct Book {
 /// Serves a socket until the work's sender or the wins' receiver is gone.
 ///
 /// Work is what its sender last sent; `None` means that there is nothing to mine. Each work's first
-/// certificate goes to `wins`.
+/// certificate goes to `wins`, and what tasks mined into `tally`.
 ///
 /// # Errors
 /// The listener's, except those of single connections.
@@ -52,6 +55,7 @@ pub async fn serve(
     listener: UnixListener,
     mut work: watch::Receiver<Option<Arc<Work>>>,
     wins: mpsc::Sender<Win>,
+    tally: Tally,
 ) -> std::io::Result<()> {
     let book = Arc::new(Mutex::new(Book::default()));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -70,9 +74,11 @@ pub async fn serve(
                 // Dropped where the machine's tasks have enough.
                 if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                     let (work, wins, book) = (work.clone(), wins.clone(), Arc::clone(&book));
+                    let tally = tally.clone();
                     tasks.spawn(async move {
                         let _place = place;
-                        if let Err(error) = converse(stream, work, wins, book).await {
+                        let _connected = tally.connected();
+                        if let Err(error) = converse(stream, work, wins, book, &tally).await {
                             tracing::debug!("a task's mining connection ended: {error}");
                         }
                     });
@@ -94,6 +100,8 @@ enum Ended {
     Slow(#[from] tokio::time::error::Elapsed),
     #[error("{MAX_REFUSED} certificates that prove nothing")]
     Refused,
+    #[error("what it says it mined falls, or is said more than twice a second")]
+    Reports,
 }
 
 async fn converse(
@@ -101,12 +109,13 @@ async fn converse(
     work: watch::Receiver<Option<Arc<Work>>>,
     wins: mpsc::Sender<Win>,
     book: Arc<Mutex<Book>>,
+    tally: &Tally,
 ) -> Result<(), Ended> {
     let (reads, writes) = stream.into_split();
     let (answers, waiting) = mpsc::channel(MAX_ANSWERS);
     tokio::select! {
-        ended = listen(reads, answers, wins, work.clone(), &book) => ended,
-        ended = talk(writes, work, waiting, &book) => ended,
+        ended = listen(reads, answers, wins, work.clone(), &book, tally) => ended,
+        ended = talk(writes, work, waiting, &book, tally) => ended,
     }
 }
 
@@ -116,6 +125,7 @@ async fn talk(
     mut work: watch::Receiver<Option<Arc<Work>>>,
     mut answers: mpsc::Receiver<(u64, Answer)>,
     book: &Mutex<Book>,
+    tally: &Tally,
 ) -> Result<(), Ended> {
     let mut repeat = tokio::time::interval(REPEAT);
     loop {
@@ -128,9 +138,9 @@ async fn talk(
                 if changed.is_err() {
                     return Ok(());
                 }
-                said(newest(book, &mut work))
+                said(newest(book, &mut work, tally))
             }
-            _ = repeat.tick() => said(newest(book, &mut work)),
+            _ = repeat.tick() => said(newest(book, &mut work, tally)),
         };
         timeout(PATIENCE, to.write_all(&message.encode())).await??;
     }
@@ -142,11 +152,36 @@ fn said(work: Option<Arc<Work>>) -> FromHost {
 
 /// The newest work, noted before anybody hears of it. It is looked up under the book's lock, so that the
 /// book never goes back.
-fn newest(book: &Mutex<Book>, work: &mut watch::Receiver<Option<Arc<Work>>>) -> Option<Arc<Work>> {
+fn newest(
+    book: &Mutex<Book>,
+    work: &mut watch::Receiver<Option<Arc<Work>>>,
+    tally: &Tally,
+) -> Option<Arc<Work>> {
     let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
     let work = work.borrow_and_update().clone();
     book.note(work.as_ref());
+    if let Some(work) = &work {
+        tally.said(work.difficulty.macs());
+    }
     work
+}
+
+/// What one connection said it mined (W-9).
+struct Reports {
+    began: Instant,
+    count: u64,
+    macs: u64,
+}
+
+impl Reports {
+    /// How much more it is than what was said before; `None` where the rule is broken.
+    fn grown(&mut self, macs: u64) -> Option<u64> {
+        self.count += 1;
+        let allowed = FIRST_REPORTS.saturating_add(self.began.elapsed().as_secs() * 2);
+        let grown = macs.checked_sub(self.macs).filter(|_| self.count <= allowed)?;
+        self.macs = macs;
+        Some(grown)
+    }
 }
 
 /// Reads certificates and judges them, one at a time.
@@ -156,8 +191,10 @@ async fn listen(
     wins: mpsc::Sender<Win>,
     mut work: watch::Receiver<Option<Arc<Work>>>,
     book: &Mutex<Book>,
+    tally: &Tally,
 ) -> Result<(), Ended> {
     let mut refused = 0;
+    let mut reports = Reports { began: Instant::now(), count: 0, macs: 0 };
     let mut frame = Vec::new();
     loop {
         let mut head = [0; 4];
@@ -170,8 +207,14 @@ async fn listen(
         frame.clear();
         frame.resize(length_of(head, MAX_TASK_FRAME)?, 0);
         timeout(PATIENCE, from.read_exact(&mut frame)).await??;
-        let FromTask::Win(id, certificate) = FromTask::decode(&frame)?;
-        newest(book, &mut work);
+        let (id, certificate) = match FromTask::decode(&frame)? {
+            FromTask::Win(id, certificate) => (id, certificate),
+            FromTask::Mined(macs) => {
+                tally.reported(reports.grown(macs).ok_or(Ended::Reports)?);
+                continue;
+            }
+        };
+        newest(book, &mut work, tally);
         let open = book.lock().unwrap_or_else(PoisonError::into_inner).open(id);
         let answer = match open {
             None => Answer::Stale,
@@ -179,14 +222,18 @@ async fn listen(
                 refused += 1;
                 Answer::Refused
             }
-            // Between the look and now another task may have won it.
-            Some(work) if book.lock().unwrap_or_else(PoisonError::into_inner).win(id) => {
-                if wins.send(Win { work, certificate }).await.is_err() {
-                    return Ok(());
+            Some(work) => {
+                // Between the look and now another task may have won it.
+                if book.lock().unwrap_or_else(PoisonError::into_inner).win(id) {
+                    tally.proved(work.difficulty.macs());
+                    if wins.send(Win { work, certificate }).await.is_err() {
+                        return Ok(());
+                    }
+                    Answer::Taken
+                } else {
+                    Answer::Stale
                 }
-                Answer::Taken
             }
-            Some(_) => Answer::Stale,
         };
         if answers.send((id, answer)).await.is_err() {
             return Ok(());

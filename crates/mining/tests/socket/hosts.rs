@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pouw_matmul::{Anchor, Core, Difficulty};
-use pouw_mining::Work;
 use pouw_mining::server::{Win, serve};
+use pouw_mining::{Tally, Work};
 use tokio::net::UnixListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -34,14 +34,16 @@ pub(crate) struct Host {
     runtime: Option<Runtime>,
     work: watch::Sender<Option<Arc<Work>>>,
     wins: mpsc::Receiver<Win>,
+    pub(crate) tally: Tally,
 }
 
 impl Host {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mining");
-        let (runtime, work, wins) = run(&path);
-        Self { _folder: folder, path, runtime: Some(runtime), work, wins }
+        let tally = Tally::default();
+        let (runtime, work, wins) = run(&path, tally.clone());
+        Self { _folder: folder, path, runtime: Some(runtime), work, wins, tally }
     }
 
     pub(crate) fn say(&self, work: Option<Work>) {
@@ -60,12 +62,15 @@ impl Host {
 
     pub(crate) fn restart(&mut self) {
         std::fs::remove_file(&self.path).unwrap();
-        let (runtime, work, wins) = run(&self.path);
+        let (runtime, work, wins) = run(&self.path, self.tally.clone());
         (self.runtime, self.work, self.wins) = (Some(runtime), work, wins);
     }
 }
 
-fn run(path: &std::path::Path) -> (Runtime, watch::Sender<Option<Arc<Work>>>, mpsc::Receiver<Win>) {
+fn run(
+    path: &std::path::Path,
+    tally: Tally,
+) -> (Runtime, watch::Sender<Option<Arc<Work>>>, mpsc::Receiver<Win>) {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     let (work, receiver) = watch::channel(None);
@@ -73,6 +78,6 @@ fn run(path: &std::path::Path) -> (Runtime, watch::Sender<Option<Arc<Work>>>, mp
     let guard = runtime.enter();
     let listener = UnixListener::bind(path).unwrap();
     drop(guard);
-    runtime.spawn(serve(listener, receiver, sender));
+    runtime.spawn(serve(listener, receiver, sender, tally));
     (runtime, work, wins)
 }

@@ -151,6 +151,54 @@ fn w2_a_task_that_breaks_the_protocol_is_cut_off() {
 }
 
 #[test]
+fn w9_what_mined_is_told_and_counts_as_far_as_it_is_borne_out() {
+    let host = Host::start();
+    host.say(Some(work(1, 0, 1 << 40)));
+    let miner = Miner::new(&host.path);
+    until("work arrives", || miner.work().is_some());
+    assert_eq!(*host.tally.connections().borrow(), 1);
+    let weights = Weights::new(1024, 16, entries(2, 16 * 1024)).unwrap();
+    let mut mined = 0;
+    while mined < 3 {
+        mine(&weights, 16, &entries(1, 16 * 1024), &miner);
+        mined += 1;
+    }
+    // The first product is told at once, the others within a second.
+    until("all is told", || {
+        let _work = miner.work();
+        host.tally.macs() == miner.share().mined
+    });
+    // Somebody who says that he did what nobody can: sixteen times D_1, and no more.
+    let mut client = Client::new(&host.path);
+    until("work arrives", || client.poll(Instant::now()).is_some());
+    client.mined(u64::MAX, Instant::now());
+    until("it is counted", || {
+        client.poll(Instant::now());
+        host.tally.macs() == 16 << 40
+    });
+    drop((client, miner));
+    until("all are gone", || *host.tally.connections().borrow() == 0);
+    assert_eq!(host.tally.macs(), 16 << 40);
+}
+
+#[test]
+fn w9_reports_that_fall_or_flood_end_the_connection() {
+    let said = |count: usize, macs: fn(u64) -> u64| -> Vec<u8> {
+        (0..count as u64).flat_map(|number| FromTask::Mined(macs(number)).encode()).collect()
+    };
+    let host = Host::start();
+    for bytes in [said(2, |number| 1 - number), said(10_000, |number| number)] {
+        let mut stream = std::os::unix::net::UnixStream::connect(&host.path).unwrap();
+        stream.set_read_timeout(Some(hosts::DEADLINE)).unwrap();
+        // The host may hang up before it read all.
+        let _ = stream.write_all(&bytes);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.len() <= 5, "idle at most: {said:?}");
+    }
+}
+
+#[test]
 fn w6_idle_and_a_lost_host_end_mining_and_a_new_host_is_found() {
     let mut host = Host::start();
     host.say(Some(work(1, 0, 1 << 18)));
