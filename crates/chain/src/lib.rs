@@ -42,7 +42,9 @@ pub use event::{Event, Head};
 pub use import::{Imported, minted_at_once};
 pub use logs::{LogEntry, LogFilter};
 pub use mempool::MempoolLimits;
-pub use miner::{Effort, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter};
+pub use miner::{
+    Effort, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter, MinerYield,
+};
 pub use read::{KnownBlock, Located};
 pub use store::{StateAt, StateProof};
 pub use survey::{Cause, EpochShares, HeaderView, LaneSurvey, Survey};

@@ -4,6 +4,7 @@
 mod choice;
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,7 +52,24 @@ impl MinerOptions {
 pub struct Miner {
     stop: Arc<Stop>,
     report: Arc<Mutex<MinerReport>>,
+    yields: MinerYield,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Makes a miner leave lane 1 to whoever mines it on this machine by work that is paid for.
+#[derive(Clone, Debug, Default)]
+pub struct MinerYield(Arc<AtomicU64>);
+
+impl MinerYield {
+    /// Until this time, Unix milliseconds: a miner of both lanes then works on lane 0 alone. One that is
+    /// told to mine lane 1 alone goes on, or nobody might make blocks.
+    pub fn until(&self, time_ms: u64) {
+        self.0.fetch_max(time_ms, Ordering::Relaxed);
+    }
+
+    fn holds(&self, now_ms: u64) -> bool {
+        now_ms < self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +120,7 @@ impl Miner {
             Mine::Hash => None,
             Mine::Matmul | Mine::Both | Mine::Auto => Some(idle_work(options.payout, now_ms)?),
         };
+        let yields = MinerYield::default();
         let work = Work {
             chain,
             options,
@@ -109,11 +128,12 @@ impl Miner {
             idle,
             stop: Arc::clone(&stop),
             report: Arc::clone(&report),
+            yields: yields.clone(),
             nonce: U256::from(now_ms) << 64,
         };
         let thread = std::thread::Builder::new().name("miner".to_owned());
         let thread = thread.spawn(move || work.run())?;
-        Ok(Self { stop, report, thread: Some(thread) })
+        Ok(Self { stop, report, yields, thread: Some(thread) })
     }
 
     /// What it has done since it started.
@@ -126,6 +146,12 @@ impl Miner {
     #[must_use]
     pub fn reporter(&self) -> MinerReporter {
         MinerReporter(Arc::clone(&self.report))
+    }
+
+    /// By which it is told to leave lane 1 to others.
+    #[must_use]
+    pub fn yields(&self) -> MinerYield {
+        self.yields.clone()
     }
 
     /// Stops mining and waits until it has.
@@ -183,6 +209,7 @@ struct Work {
     idle: Option<IdleWork>,
     stop: Arc<Stop>,
     report: Arc<Mutex<MinerReport>>,
+    yields: MinerYield,
     nonce: U256,
 }
 
@@ -246,6 +273,9 @@ impl Work {
     fn choose(&self) -> Lane {
         let standing = &self.chain.head().standing;
         if self.idle.is_none() || standing.shares.matmul == 0 {
+            return Lane::Hash;
+        }
+        if self.options.mine != Mine::Matmul && self.yields.holds(self.chain.now_ms()) {
             return Lane::Hash;
         }
         let report = *locked(&self.report);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
 use pouw_consensus::{
-    BlockId, Claim, Core, Header, IdleWork, Lane, MAX_BODY_BYTES, MatmulClaimError, Puzzle, Solver,
-    Standing, WonTicket, receipts_root, tx_root,
+    BlockId, Claim, Core, Header, IdleWork, Lane, MAX_BODY_BYTES, MatmulClaim, MatmulClaimError,
+    Puzzle, Solver, Standing, WonTicket, receipts_root, tx_root,
 };
 use pouw_ledger::{BlockEnv, Execution, Transaction, TxError};
 use pouw_types::Network;
@@ -86,6 +86,16 @@ impl Template {
         Ok(won.map(|WonTicket { claim, certificate }| {
             self.won(Claim::Matmul(claim), Some(certificate))
         }))
+    }
+
+    /// The block that a certificate of lane 1 wins, whoever made the product.
+    ///
+    /// # Errors
+    /// [`MatmulClaimError`] where it proves nothing for this block.
+    pub fn win(&self, certificate: Vec<u8>) -> Result<Block, MatmulClaimError> {
+        let (core, ancestors) = (self.core.hash(), &self.ancestors);
+        let claim = MatmulClaim::of_certificate(core, ancestors, self.difficulty, &certificate)?;
+        Ok(self.won(Claim::Matmul(claim), Some(certificate)))
     }
 
     fn won(&self, claim: Claim, certificate: Option<Vec<u8>>) -> Block {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alloy_primitives::Address;
-use pouw_chain::{Chain, Clock, Event, Miner, MinerOptions, Options};
+use pouw_chain::{Chain, Clock, Event, Mine, Miner, MinerOptions, Options};
 use pouw_types::Network;
 use tokio::sync::broadcast::error::TryRecvError;
 
@@ -56,6 +56,26 @@ fn blocks_come_at_most_once_a_second_even_after_a_sleep_of_hours() {
     let height = chain.head().height();
     assert!(height >= 15);
     assert_eq!(chain.head().height(), height, "a stopped miner makes nothing");
+}
+
+#[test]
+fn a_miner_leaves_lane_1_to_the_tasks_beside_it() {
+    let (chain, _) = fast(1_000);
+    let options = MinerOptions {
+        duty_percent: 50,
+        min_spacing_ms: 0,
+        mine: Mine::Both,
+        ..MinerOptions::gentle(Address::ZERO)
+    };
+    let miner = Miner::start(chain.clone(), options).unwrap();
+    miner.yields().until(u64::MAX);
+    // What it began before it was told is done within a block.
+    wait_for_blocks(&chain, 2);
+    let before = miner.report();
+    wait_for_blocks(&chain, 5);
+    let after = miner.report();
+    assert_eq!(after.matmul.units, before.matmul.units, "{after:?}");
+    assert!(after.hash.units > before.hash.units, "{after:?}");
 }
 
 #[test]

@@ -96,6 +96,20 @@ impl MatmulClaim {
         self.ticket().value(LeftKey::derive(right, WorkCore(core_hash.0), root_a, shape.m()))
     }
 
+    /// What a header claims whose block is won by this certificate, once it verifies.
+    ///
+    /// # Errors
+    /// [`MatmulClaimError`].
+    pub fn of_certificate(
+        core_hash: B256,
+        ancestors: &[BlockId],
+        difficulty: u128,
+        certificate: &[u8],
+    ) -> Result<Self, MatmulClaimError> {
+        let (claim, ticket) = open(core_hash, ancestors, difficulty, certificate, |_| true)?;
+        Ok(Self { opened: claim, transcript: ticket.transcript })
+    }
+
     const fn ticket(&self) -> Ticket {
         let Opened { i, j, s, .. } = self.opened;
         Ticket { i, j, s, transcript: self.transcript }
@@ -136,19 +150,28 @@ impl MatmulClaim {
         difficulty: u128,
         certificate: &[u8],
     ) -> Result<(), MatmulClaimError> {
-        let difficulty = Difficulty::new(difficulty)?;
-        let certificate = Certificate::decode(certificate).map_err(Rejection::from)?;
-        // The cheap comparison first: a foreign certificate costs no replay.
-        if certificate.claim != self.opened {
-            return Err(MatmulClaimError::OtherTicket);
-        }
-        let window = ancestors.iter().take(usize::from(MAX_DEPTH));
-        let ancestors: Vec<Anchor> = window.map(|id| Anchor(id.0)).collect();
-        let work = Work { core: WorkCore(core_hash.0), ancestors: &ancestors, difficulty };
-        if certificate.verify(&work)? == self.ticket() {
-            Ok(())
-        } else {
-            Err(MatmulClaimError::OtherTicket)
-        }
+        let same = |claim: &Opened| *claim == self.opened;
+        let (_, ticket) = open(core_hash, ancestors, difficulty, certificate, same)?;
+        if ticket == self.ticket() { Ok(()) } else { Err(MatmulClaimError::OtherTicket) }
     }
+}
+
+/// The claim and the ticket of a certificate that verifies; a claim that is not `wanted` costs no replay.
+fn open(
+    core_hash: B256,
+    ancestors: &[BlockId],
+    difficulty: u128,
+    certificate: &[u8],
+    wanted: impl FnOnce(&Opened) -> bool,
+) -> Result<(Opened, Ticket), MatmulClaimError> {
+    let difficulty = Difficulty::new(difficulty)?;
+    let certificate = Certificate::decode(certificate).map_err(Rejection::from)?;
+    if !wanted(&certificate.claim) {
+        return Err(MatmulClaimError::OtherTicket);
+    }
+    let window = ancestors.iter().take(usize::from(MAX_DEPTH));
+    let ancestors: Vec<Anchor> = window.map(|id| Anchor(id.0)).collect();
+    let work = Work { core: WorkCore(core_hash.0), ancestors: &ancestors, difficulty };
+    let ticket = certificate.verify(&work)?;
+    Ok((certificate.claim, ticket))
 }
