@@ -5,6 +5,7 @@ mod chain;
 mod checkpoint;
 mod gate;
 mod left;
+mod mining;
 mod outputs;
 mod prepare;
 mod run;
@@ -123,6 +124,7 @@ pub(crate) async fn perform(
         Action::Parts => outputs::watch_parts(scene, report).await,
         Action::Copy => checkpoint::copy(scene, report).await,
         Action::Checkpoint => checkpoint::bring_out(scene).await,
+        Action::Mine => Ok(mining::serve(scene).await),
         Action::Upload => outputs::upload(scene, report).await,
         Action::Note => outputs::note(scene).await,
         Action::Reset => prepare::reset(scene).await,

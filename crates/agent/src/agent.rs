@@ -21,6 +21,7 @@ use crate::contract::{Contract, ContractError, Head};
 use crate::door::{Health, RentalStatus};
 use crate::engine::{Engine, EngineError};
 use crate::journal::{Journal, JournalError};
+use crate::lane_one::LaneOne;
 use crate::machine::{KeyError, Machine};
 use crate::mover::Mover;
 use crate::offer;
@@ -90,6 +91,8 @@ pub struct Outside {
     pub engine: Arc<dyn Engine>,
     /// The chain.
     pub contract: Arc<dyn Contract>,
+    /// Work for tasks that mine.
+    pub lane_one: Arc<dyn LaneOne>,
     /// The signers.
     pub signer: Arc<dyn Signer>,
     /// The clocks.
@@ -114,11 +117,13 @@ impl Outside {
     pub fn new(
         engine: Arc<dyn Engine>,
         contract: Arc<dyn Contract>,
+        lane_one: Arc<dyn LaneOne>,
         signer: Arc<dyn Signer>,
     ) -> Result<Self, StartError> {
         Ok(Self {
             engine,
             contract,
+            lane_one,
             signer,
             clock: Arc::new(SystemClock::new()),
             mover: Arc::new(Transfers::new()?),
@@ -190,6 +195,7 @@ impl Agent {
             engine_info,
             engine: outside.engine,
             contract: outside.contract,
+            lane_one: outside.lane_one,
             signer: outside.signer,
             clock: outside.clock,
             mover: outside.mover,

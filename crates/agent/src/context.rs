@@ -9,6 +9,7 @@ use crate::contract::Contract;
 use crate::engine::{Engine, EngineInfo};
 use crate::imagebench::Stand;
 use crate::journal::Journal;
+use crate::lane_one::LaneOne;
 use crate::machine::Machine;
 use crate::mover::Mover;
 use crate::plan::Rules;
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub engine: Arc<dyn Engine>,
     /// The chain.
     pub contract: Arc<dyn Contract>,
+    /// Work for tasks that mine.
+    pub lane_one: Arc<dyn LaneOne>,
     /// The signers.
     pub signer: Arc<dyn Signer>,
     /// The clocks.

@@ -6,10 +6,11 @@
 //!
 //! # Entry points
 //! `Agent::start` with a [`HostConfig`], an engine, the chain ([`Contract`]) and the signers
-//! ([`Signer`]); [`door`] for what clients say to it. `docs/spec/agent.md` has the numbered rules.
+//! ([`Signer`]); [`LaneOne`] where tasks may mine; [`door`] for what clients say to it. `docs/spec/agent.md` has the numbered rules.
 //!
 //! # Not here
-//! How the chain is reached and how a signer decides: `pouw` implements the two traits.
+//! How the chain is reached, how a signer decides and what is to be mined: `pouw` implements the
+//! three traits.
 //!
 //! # Invariants
 //! What to do next is a pure function (`plan`) of a rental's journal entry and of what is
@@ -29,6 +30,7 @@ pub mod engine;
 mod events;
 mod imagebench;
 pub mod journal;
+pub mod lane_one;
 pub mod machine;
 pub mod meter;
 pub mod mover;
@@ -56,6 +58,7 @@ mod wire;
 pub use agent::{Agent, AgentHandle, Outside, StartError};
 pub use config::{ConfigError, HostConfig, Tuning};
 pub use contract::{Contract, ContractError, Cosigned, Head, HostCall, Inclusion};
+pub use lane_one::{HandedIn, LaneOne, LaneOneError};
 pub use selftest::{ImageScore, ImageTest, ImageTestError, SelfTest};
 pub use signer::{Signer, SignerError};
 pub use step::{End, Step};

@@ -11,6 +11,9 @@ pub struct Totals {
     pub storage_ms: u64,
     /// Bytes moved.
     pub traffic_bytes: u64,
+    /// Multiplications that mined, as far as they count (W-9).
+    #[serde(default)]
+    pub work_macs: u128,
 }
 
 impl Totals {
@@ -54,6 +57,7 @@ impl Meter {
             active_ms: self.totals.active_ms.saturating_add(passed(self.active_since_ms)),
             storage_ms: self.totals.storage_ms.saturating_add(passed(self.stored_since_ms)),
             traffic_bytes: self.totals.traffic_bytes,
+            work_macs: self.totals.work_macs,
         }
     }
 
@@ -99,6 +103,11 @@ impl Meter {
     /// Adds bytes moved.
     pub fn moved(&mut self, bytes: u64) {
         self.totals.traffic_bytes = self.totals.traffic_bytes.saturating_add(bytes);
+    }
+
+    /// Adds multiplications that mined.
+    pub fn mined(&mut self, macs: u128) {
+        self.totals.work_macs = self.totals.work_macs.saturating_add(macs);
     }
 }
 

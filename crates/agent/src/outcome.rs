@@ -232,7 +232,8 @@ fn failed(
         | Action::Cosign { .. }
         | Action::Wait
         | Action::Logs
-        | Action::Parts => {}
+        | Action::Parts
+        | Action::Mine => {}
     }
 }
 

@@ -5,6 +5,7 @@
 //! outcome back. Nothing here reads a clock or touches the world, so any moment can be replayed.
 
 use alloy_primitives::Address;
+use pouw_types::contracts::Earns;
 use pouw_types::contracts::IRentals::{Notice, Phase, Reason, Rental};
 use pouw_types::{Amount, RentalRules};
 
@@ -118,6 +119,8 @@ pub enum Lane {
     Parts,
     /// Bringing a checkpoint out.
     Checkpoint,
+    /// Serving the mining socket.
+    Mine,
 }
 
 /// Something to do.
@@ -164,6 +167,8 @@ pub enum Action {
     Copy,
     /// Bring the copy of the checkpoint out.
     Checkpoint,
+    /// Serve the task's mining socket.
+    Mine,
 }
 
 /// A transaction to send; its content follows from the record.
@@ -198,6 +203,7 @@ impl Action {
             Self::Logs => Lane::Logs,
             Self::Parts => Lane::Parts,
             Self::Checkpoint => Lane::Checkpoint,
+            Self::Mine => Lane::Mine,
             Self::Save
             | Self::Provision
             | Self::Gate
@@ -549,9 +555,25 @@ pub fn plan(record: &Record, observed: &Observed, rules: &Rules) -> Vec<Action> 
     if record.step == Step::End && record.started && record.container.is_some() {
         actions.push(Action::Logs);
     }
+    if is_mineable(record, observed) {
+        actions.push(Action::Mine);
+    }
     actions.extend(sign(record, observed, rules));
     actions.extend(send(record, observed, rules).map(Action::Send));
     actions
+}
+
+/// the client consented, and the task's container is there and has not ended.
+fn is_mineable(record: &Record, observed: &Observed) -> bool {
+    let consented = Earns::from_code(record.quote.earns) == Some(Earns::Vesting);
+    let alive = match record.step {
+        Step::Load => true,
+        Step::Run | Step::End => {
+            !matches!(observed.container, Container::Absent | Container::Exited(_))
+        }
+        _ => false,
+    };
+    consented && alive && record.container.is_some()
 }
 
 fn work(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {

@@ -1,8 +1,8 @@
 //! What a task costs on this machine: pure.
 
 use alloy_primitives::{Address, B256};
-use pouw_spec::{Network as TaskNetwork, PricingModel, Task};
-use pouw_types::contracts::{Caps, Factor, Quote, Rates, Term};
+use pouw_spec::{Mineable, Network as TaskNetwork, PricingModel, Task};
+use pouw_types::contracts::{Caps, Earns, Factor, Quote, Rates, Term};
 use pouw_types::{Amount, Offer, RentalId, RentalRules, Resources};
 
 use crate::config::Tuning;
@@ -151,7 +151,11 @@ pub fn price_task(
             PricingModel::PayAsYouGo => 1,
             PricingModel::Spot => 2,
         },
-        earns: 0,
+        earns: match task.mineable {
+            Mineable::None => Earns::Credit,
+            Mineable::Opening => Earns::Vesting,
+        }
+        .code(),
         rates,
         caps,
         term: Term { lengthS: 0, activeSecond: 0 },

@@ -2,7 +2,7 @@
 //! escrow covers.
 
 use alloy_primitives::B256;
-use pouw_types::contracts::{Quote, Receipt};
+use pouw_types::contracts::{Earns, MAX_UNIT_MACS_A_SECOND, Quote, Receipt};
 use pouw_types::{Amount, RentalRules};
 
 use crate::meter::Totals;
@@ -109,10 +109,18 @@ pub fn next(
         storageGibS: storage.max(last.storageGibS),
         trafficB: totals.traffic_bytes.min(quote.caps.trafficB).max(last.trafficB),
         doneS: done_s.min(active).max(last.doneS),
-        workMacs: last.workMacs,
+        workMacs: work_macs(quote, active, totals).max(last.workMacs),
         manifestRoot: last.manifestRoot,
         isFinal: false,
     }
+}
+
+/// what mined, for a rental whose receipts vest; never more than its units could do.
+fn work_macs(quote: &Quote, active_s: u64, totals: Totals) -> u128 {
+    let vests = Earns::from_code(quote.earns) == Some(Earns::Vesting);
+    let most =
+        MAX_UNIT_MACS_A_SECOND.saturating_mul(active_s.into()).saturating_mul(quote.units.into());
+    if vests { totals.work_macs.min(most) } else { 0 }
 }
 
 #[cfg(test)]
@@ -153,6 +161,23 @@ mod tests {
         for (active, expected) in [(10, 100), (59, 590), (60, 600), (100, 600), (200, 1_200)] {
             assert_eq!(price(&quote, active, 0, 0).atto(), expected, "{active}");
         }
+    }
+
+    #[test]
+    fn work_counts_only_where_receipts_vest_and_as_far_as_a_machine_can_do_it() {
+        let check = |earns: Earns, active_ms, macs, expected| {
+            let quote = Quote { earns: earns.code(), units: 2, ..quote(1, 900) };
+            let totals = Totals { active_ms, work_macs: macs, ..Totals::default() };
+            let receipt = next(&quote, B256::ZERO, None, 1, 2_000, totals, 0);
+            assert_eq!(receipt.workMacs, expected, "{earns:?} {active_ms} {macs}");
+            let zero = Totals { work_macs: 0, ..totals };
+            let later = next(&quote, B256::ZERO, Some(&receipt), 2, 2_001, zero, 0);
+            assert_eq!(later.workMacs, expected, "it does not fall");
+        };
+        check(Earns::Vesting, 3_000, 1 << 40, 1 << 40);
+        check(Earns::Credit, 3_000, 1 << 40, 0);
+        check(Earns::Vesting, 3_999, u128::MAX, 2 * 3 * MAX_UNIT_MACS_A_SECOND);
+        check(Earns::Vesting, 999, 1 << 40, 0);
     }
 
     proptest! {

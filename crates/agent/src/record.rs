@@ -272,6 +272,7 @@ pub fn view(receipt: &Receipt) -> MeterView {
         storage_gib_s: u64::try_from(receipt.storageGibS).unwrap_or(u64::MAX),
         traffic_bytes: receipt.trafficB,
         done_s: receipt.doneS,
+        work_macs: u64::try_from(receipt.workMacs).unwrap_or(u64::MAX),
         is_final: receipt.isFinal,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::time::Instant;
 use alloy_primitives::B256;
+use pouw_mining::Tally;
 use pouw_types::RentalId;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -45,6 +46,8 @@ pub(crate) struct Rental {
     record: Mutex<Record>,
     meter: Mutex<Meter>,
     container: Mutex<Container>,
+    tally: Tally,
+    counted: Mutex<u128>,
     wake: Notify,
 }
 
@@ -60,6 +63,8 @@ impl Rental {
             meter: Mutex::new(Meter::from_totals(record.totals)),
             record: Mutex::new(record),
             container: Mutex::default(),
+            tally: Tally::default(),
+            counted: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -77,6 +82,19 @@ impl Rental {
     /// Uses the meter.
     pub(crate) fn meter<T>(&self, with: impl FnOnce(&mut Meter) -> T) -> T {
         with(&mut self.meter.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What mined through the task's socket.
+    pub(crate) const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Brings what mined since the last time into the meter.
+    pub(crate) fn count_mined(&self) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let macs = self.tally.macs();
+        self.meter(|meter| meter.mined(macs.saturating_sub(*counted)));
+        *counted = macs;
     }
 
     fn container(&self) -> Container {
@@ -144,6 +162,7 @@ impl Rental {
                     .unwrap_or(u64::MAX),
                 traffic_bytes: totals.traffic_bytes,
                 done_s: record.done_s(),
+                work_macs: u64::try_from(totals.work_macs).unwrap_or(u64::MAX),
                 is_final: false,
             },
             signed: record.signed_view(),

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use pouw_spec::{InputMode, Task};
+use pouw_mining::SOCKET_VARIABLE;
+use pouw_spec::{InputMode, Mineable, Task};
 
 use crate::door::Secret;
 use crate::engine::{
@@ -18,6 +21,11 @@ use crate::engine::{
 pub(crate) const PIDS: u32 = 4_096;
 /// Size of a task's `/tmp`, which is memory.
 pub(crate) const TMP_BYTES: u64 = 64 << 20;
+
+/// Where a mineable task finds the folder of its mining socket.
+const MINING_DIRECTORY: &str = "/run/pouw-mining";
+/// The socket's name in there.
+const MINING_SOCKET: &str = "socket";
 
 /// What is needed beside the task to make its container.
 #[derive(Debug)]
@@ -60,6 +68,16 @@ pub(crate) fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, 
             access: Access::Read,
         });
     }
+    let mut env = Environment(task.env.clone());
+    if task.mineable == Mineable::Opening {
+        mounts.push(BindMount {
+            source: mining_path(place.scratch),
+            target: MINING_DIRECTORY.to_owned(),
+            access: Access::Read,
+        });
+        let socket = format!("{MINING_DIRECTORY}/{MINING_SOCKET}");
+        env.0.insert(SOCKET_VARIABLE.to_owned(), socket);
+    }
     let (entrypoint, command) = command(task, place.image);
     Ok(Workload {
         owner: place.owner,
@@ -67,7 +85,7 @@ pub(crate) fn task_workload(place: &Place<'_>, task: &Task) -> Result<Workload, 
         image: place.image.reference.clone(),
         entrypoint,
         command,
-        env: Environment(task.env.clone()),
+        env,
         workdir: Some(task.workdir()),
         user: place.user,
         cpu_millis: task.resources.cpu_millis,
@@ -110,6 +128,32 @@ pub(crate) fn input_path(scratch: &Scratch, index: usize) -> PathBuf {
 #[must_use]
 pub(crate) fn secrets_path(scratch: &Scratch) -> PathBuf {
     scratch.path.join("secrets")
+}
+
+/// Where the mining socket lies.
+#[must_use]
+pub(crate) fn mining_path(scratch: &Scratch) -> PathBuf {
+    scratch.path.join("mining")
+}
+
+/// Listens on the task's mining socket, anew where an earlier agent did.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn mining_socket(scratch: &Scratch) -> io::Result<UnixListener> {
+    let path = mining_path(scratch);
+    let folder = fs::File::open(&path)?;
+    match fs::remove_file(path.join(MINING_SOCKET)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // A socket's path has at most 107 bytes, whatever the data folder's has.
+    let short = format!("/proc/self/fd/{}/{MINING_SOCKET}", folder.as_raw_fd());
+    let listener = UnixListener::bind(short)?;
+    // The task's user need not be one that this process may give files to. Who can reach the folder
+    // learns which block is mined, and can win it for this host.
+    fs::set_permissions(path.join(MINING_SOCKET), fs::Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 /// Where the agent puts down what is on its way.
@@ -191,6 +235,12 @@ pub(crate) fn prepare(
                 }
             }
         }
+    }
+    if task.mineable == Mineable::Opening {
+        // The agent's own: the task connects to what lies in it, and changes nothing.
+        let folder = mining_path(scratch);
+        fs::create_dir_all(&folder)?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
     }
     write_secrets(scratch, secrets, user)
 }

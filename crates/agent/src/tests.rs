@@ -8,6 +8,7 @@ mod gates;
 mod inputs;
 mod keeps;
 mod life;
+mod mining;
 mod notices;
 pub(crate) mod time;
 mod world;

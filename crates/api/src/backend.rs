@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use pouw_types::Network;
 use tokio::sync::broadcast;
 
-use crate::lanes::{BlockLine, BlockList, LanesView, MiningView, SharesOverTime};
+use crate::lanes::{
+    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MiningView, SharesOverTime,
+};
 
 /// A block, named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -503,6 +505,23 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What this node's miner does; `None` where it has none.
     fn mining(&self) -> Option<MiningView>;
+
+    /// The block of lane 1 that this machine's tasks may win; none while the lane has no share.
+    ///
+    /// # Errors
+    /// [`LaneOneError`].
+    async fn lane_one_work(&self, machine: Address) -> Result<Option<LaneOneWork>, LaneOneError>;
+
+    /// Takes a certificate for the work with this number: the block that it won, none where it comes too
+    /// late.
+    ///
+    /// # Errors
+    /// [`LaneOneError`].
+    async fn lane_one_win(
+        &self,
+        number: u64,
+        certificate: Bytes,
+    ) -> Result<Option<B256>, LaneOneError>;
 
     /// What happens from now on. A receiver that falls behind loses events and is told so.
     fn subscribe(&self) -> broadcast::Receiver<Event>;

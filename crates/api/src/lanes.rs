@@ -5,6 +5,8 @@ use pouw_types::Amount;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use crate::backend::BackendError;
+
 /// One lane over some recent blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LaneView {
@@ -191,6 +193,45 @@ pub struct MiningView {
     pub matmul: EffortView,
     /// What it took.
     pub power: PowerView,
+}
+
+/// A block of lane 1 that products of a machine's tasks may win.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LaneOneWork {
+    /// A certificate names it.
+    pub number: u64,
+    /// Hash of the header's core.
+    #[schemars(with = "String")]
+    pub core: B256,
+    /// `D_1`, decimal.
+    #[serde(serialize_with = "decimal")]
+    #[schemars(with = "String")]
+    pub difficulty: u128,
+    /// One to sixteen ancestors, the parent first.
+    #[schemars(with = "Vec<String>")]
+    pub ancestors: Vec<B256>,
+    /// Who is paid for the block: the machine's registered miner.
+    #[schemars(with = "String")]
+    pub miner: Address,
+}
+
+/// No work is given, or a certificate is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LaneOneError {
+    /// Nobody registered the machine.
+    #[error("machine {0} is not registered on this chain")]
+    Unregistered(Address),
+    /// It proves nothing.
+    #[error("the certificate does not win work {number}: {reason}")]
+    Certificate {
+        /// Which work.
+        number: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The node is in trouble, or has enough machines.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 fn decimal<S: Serializer>(number: &u128, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 
 mod chain;
 mod lanes;
+mod mining;
 mod offers;
 mod openapi;
 mod signers;
@@ -73,6 +74,7 @@ type Routes = Vec<(Route, MethodRouter<Arc<Node>>)>;
 /// Each route with its description: the router and the `OpenAPI` document are made of this list.
 pub(crate) fn routes() -> Routes {
     let mut routes = chain_routes();
+    routes.extend(mining_routes());
     routes.extend(market_routes());
     routes
 }
@@ -127,6 +129,28 @@ fn chain_routes() -> Routes {
         (
             Route::get("/v1/accounts/{address}", "An account", body::<chain::Account>),
             get(chain::account),
+        ),
+    ]
+}
+
+fn mining_routes() -> Routes {
+    vec![
+        (
+            Route::get(
+                "/v1/mining/work",
+                "The block of lane 1 that a registered machine's tasks may win (?machine=ADDRESS)",
+                body::<mining::Work>,
+            ),
+            get(mining::work),
+        ),
+        (
+            Route::post(
+                "/v1/mining/certificates",
+                "Hand in a certificate that wins it",
+                body::<mining::Certificate>,
+                body::<mining::Won>,
+            ),
+            post(mining::win),
         ),
     ]
 }

@@ -320,6 +320,9 @@ pub struct RunArgs {
     /// Don't ask before paying
     #[arg(short, long)]
     pub yes: bool,
+    /// Agree that a block won by the task shows 16 rows and columns of what it multiplies
+    #[arg(long)]
+    pub allow_opening: bool,
     /// Return once the rental is open
     #[arg(short, long)]
     pub detach: bool,
@@ -406,6 +409,9 @@ pub struct StartArgs {
     /// Don't ask before paying
     #[arg(short, long)]
     pub yes: bool,
+    /// Agree that a block won by the task shows 16 rows and columns of what it multiplies
+    #[arg(long)]
+    pub allow_opening: bool,
     /// Return once the rental is open
     #[arg(short, long)]
     pub detach: bool,

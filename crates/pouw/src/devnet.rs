@@ -82,6 +82,7 @@ impl Devnet {
             mine_to: Some(devnet_key(MINER)?.address()),
             mine: args.mine.into(),
             min_spacing_ms: args.block_time,
+            shares_machine: true,
             guests: args.guests.clone(),
             peers: others.then(|| peer_options(&folder, Vec::new())).transpose()?,
         })
@@ -180,6 +181,7 @@ async fn start_others(
             mine_to: mine_to.map(|key| key.address()),
             mine: args.mine.into(),
             min_spacing_ms: args.block_time,
+            shares_machine: false,
             guests: GuestArgs::default(),
             peers: Some(peer_options(&own, named.clone())?),
         })

@@ -2,10 +2,12 @@
 
 mod contract;
 mod cosigner;
+mod lane_one;
 mod running;
 mod setup;
 
 pub use contract::NodeContract;
 pub use cosigner::NodeSigner;
+pub use lane_one::NodeLaneOne;
 pub use running::Host;
 pub use setup::Setup;

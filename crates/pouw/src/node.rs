@@ -1,6 +1,7 @@
 //! The node's role: a chain with its doors, its offers board and its signer.
 
 mod backend;
+mod desk;
 mod lanes;
 mod peers;
 mod power;
@@ -45,6 +46,8 @@ pub struct NodeOptions<'a> {
     pub mine: Mine,
     /// Least time between two blocks of this miner, milliseconds.
     pub min_spacing_ms: u64,
+    /// Whether the tasks that ask for work of lane 1 run on this machine: the miner leaves it to them.
+    pub shares_machine: bool,
     /// Who may knock, beside addresses and `localhost`.
     pub guests: GuestArgs,
     /// Where other nodes are; `None` is a node alone.
@@ -114,12 +117,16 @@ impl Node {
         };
         let relaying = Arc::clone(&backend);
         let relay = tokio::spawn(async move { relaying.relay().await });
+        let shares_machine = options.shares_machine;
         let miner = options.mine_to.map(|payout| {
             let spacing = options.min_spacing_ms;
             let mine = options.mine;
             let gentle = MinerOptions::gentle(payout);
             let options = MinerOptions { min_spacing_ms: spacing, mine, ..gentle };
             let miner = Miner::start(chain.clone(), options)?;
+            if shares_machine {
+                backend.yields(miner.yields());
+            }
             let meter = power::Meter::open();
             tokio::spawn(meter.clone().follow(stop.clone()));
             backend.mines(Mining { mine, payout, reporter: miner.reporter(), meter });

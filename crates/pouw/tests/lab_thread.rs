@@ -4,7 +4,7 @@
 //!
 //! Needs root, `DOCKER_HOST` (or the default engine), the Debian packages docker.io,
 //! docker-registry, bsdutils, util-linux and iproute2, and the image library's index with `hello`
-//! in it: `scripts/images build hello`; `scripts/test` sees to all of it.
+//! and `python` in it: `scripts/images build hello python`; `scripts/test` sees to all of it.
 #![cfg(test)]
 
 #[path = "thread_lab/ctrl_c.rs"]
@@ -17,6 +17,8 @@ mod docker;
 mod hosts;
 #[path = "thread_lab/life.rs"]
 mod life;
+#[path = "thread_lab/mining.rs"]
+mod mining;
 #[path = "thread_lab/quotes.rs"]
 mod quotes;
 #[path = "thread_lab/reorg.rs"]

@@ -54,6 +54,7 @@ async fn start(folder: &Path, blocks: u64, number: u8, named: Vec<Contact>) -> N
         mine_to: None,
         mine: pouw_chain::Mine::Hash,
         min_spacing_ms: 1_000,
+        shares_machine: false,
         guests: GuestArgs::default(),
         peers: Some(PeerOptions { listen: any_port(), named, relays: Vec::new() }),
     })

@@ -33,6 +33,40 @@ pub enum Model {
     Spot = 2,
 }
 
+/// What a rental's receipts earn: [`Quote::earns`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earns {
+    /// Credit for lane 2.
+    Credit = 0,
+    /// Vesting of what the host's blocks of lane 1 still owe it.
+    Vesting = 1,
+}
+
+impl Earns {
+    /// As [`Quote::earns`] has it; `None` for a number that names nothing.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Credit),
+            1 => Some(Self::Vesting),
+            _ => None,
+        }
+    }
+
+    /// As [`Quote::earns`] wants it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Credit => 0,
+            Self::Vesting => 1,
+        }
+    }
+}
+
+/// More multiplications than any unit does in a second (a thousand of the fastest processor's cores, or
+/// two of the fastest GPUs of 2026): no receipt is believed that claims more.
+pub const MAX_UNIT_MACS_A_SECOND: u128 = 1 << 52;
+
 impl Model {
     /// As [`Quote::model`] has it; `None` for a number that names no model.
     #[must_use]

@@ -37,6 +37,7 @@ pub(super) async fn cosign(
     let Scene { context, rental } = scene;
     let signer = view(chain, rental.id)?.rental.signer;
     let record = rental.record();
+    rental.count_mined();
     let totals = rental.meter(|meter| meter.read(context.clock.monotonic_ms()));
     // A proposal that nobody answered may have been signed: the next one goes on from it.
     let last = record.proposal.as_ref().map(|signed| &signed.value);

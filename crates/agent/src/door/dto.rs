@@ -232,6 +232,9 @@ pub struct MeterView {
     pub traffic_bytes: u64,
     /// Active seconds that uploaded parts and saved checkpoints cover.
     pub done_s: u64,
+    /// Multiplications that mined, as far as they count.
+    #[serde(default)]
+    pub work_macs: u64,
     /// Whether this is the last receipt.
     pub is_final: bool,
 }

@@ -15,6 +15,7 @@ use pouw_data::{
     Checkpoint, CheckpointSlots, InputSlot, OutputSlot, Packing, PresignedUrl, Progress, Slots,
     Transferred,
 };
+use pouw_mining::Work;
 use pouw_spec::Task;
 use pouw_types::contracts::IRentals::{self, Notice, Phase, Reason, Rental};
 use pouw_types::contracts::{IHosts, Quote, Receipt, Stop};
@@ -25,6 +26,7 @@ use crate::clock::Clock;
 use crate::contract::{Contract, ContractError, Head, HostCall, Inclusion};
 use crate::engine::fake::FakeEngine;
 use crate::engine::{ImageRef, Phase as ContainerPhase};
+use crate::lane_one::{HandedIn, LaneOne, LaneOneError};
 use crate::mover::{MoveError, Mover};
 use crate::probe::Probe;
 use crate::quote::{Terms, price_task};
@@ -419,6 +421,27 @@ impl Signer for FakeSigner {
     }
 }
 
+/// A node's work of lane 1, and what was handed in for it.
+#[derive(Debug, Default)]
+pub(super) struct FakeLaneOne {
+    pub(super) work: Mutex<Option<Work>>,
+    pub(super) asked: Mutex<u64>,
+    pub(super) won: Mutex<Vec<(u64, Vec<u8>)>>,
+}
+
+#[async_trait]
+impl LaneOne for FakeLaneOne {
+    async fn work(&self, _machine: MachineId) -> Result<Option<Work>, LaneOneError> {
+        *self.asked.lock().unwrap() += 1;
+        Ok(self.work.lock().unwrap().clone())
+    }
+
+    async fn hand_in(&self, work: u64, certificate: Vec<u8>) -> Result<HandedIn, LaneOneError> {
+        self.won.lock().unwrap().push((work, certificate));
+        Ok(HandedIn::Block(B256::repeat_byte(7)))
+    }
+}
+
 /// Objects by address; what is put at an address with the second's text in it fails, and what is
 /// read from one with the third's.
 #[derive(Debug, Default)]
@@ -504,6 +527,7 @@ pub(super) struct World {
     pub(super) chain: FakeChain,
     pub(super) signer: Arc<FakeSigner>,
     pub(super) store: Arc<FakeStore>,
+    pub(super) lane_one: Arc<FakeLaneOne>,
     pub(super) probe: Arc<FakeProbe>,
     pub(super) engine: FakeEngine,
     pub(super) client: PrivateKeySigner,
@@ -605,6 +629,7 @@ impl World {
             chain,
             signer: Arc::new(signer),
             store: Arc::default(),
+            lane_one: Arc::default(),
             probe: Arc::new(FakeProbe(Mutex::new(1_000))),
             engine,
             client: PrivateKeySigner::random(),
@@ -621,6 +646,7 @@ impl World {
         let outside = Outside {
             engine: Arc::new(self.engine.clone()),
             contract: Arc::new(self.chain.clone()),
+            lane_one: Arc::clone(&self.lane_one) as Arc<dyn LaneOne>,
             signer: Arc::clone(&self.signer) as Arc<dyn Signer>,
             clock: Arc::new(self.clock),
             mover: Arc::clone(&self.store) as Arc<dyn Mover>,

@@ -104,6 +104,49 @@ async fn the_chain_is_shown_by_lanes() {
 }
 
 #[tokio::test]
+async fn a_registered_machine_gets_work_of_lane_1_and_hands_in_what_won() {
+    let server = Server::start().await;
+    let work = |first: u8| format!("/v1/mining/work?machine={}", Address::repeat_byte(first));
+    assert_eq!(server.get(&work(1)).await.json(), json!({ "work": null }));
+    let given = server.get(&work(9)).await.json();
+    assert_eq!(
+        (&given["work"]["number"], &given["work"]["miner"]),
+        (&json!(7), &json!(Address::repeat_byte(9)))
+    );
+    assert_eq!(given["work"]["difficulty"], "1267650600228229401496703205376");
+    for (path, status, code) in [
+        (work(0), 404, "not_found"),
+        ("/v1/mining/work".to_owned(), 400, "query"),
+        ("/v1/mining/work?machine=0x12".to_owned(), 400, "query"),
+        (work(1) + "&number=1", 400, "query"),
+    ] {
+        let reply = server.get(&path).await;
+        assert_eq!(
+            (reply.status, &reply.json()["error"]["code"]),
+            (status, &json!(code)),
+            "{path}"
+        );
+    }
+    let win = |number: u64, bytes: usize| json!({ "number": number, "certificate": Bytes::from(vec![1; bytes]) });
+    let door = "/v1/mining/certificates";
+    let won = server.post(door, win(7, 34_490).to_string().as_bytes()).await.json();
+    assert_eq!(won["block"], json!(keccak256(vec![1; 34_490])));
+    assert_eq!(
+        server.post(door, win(6, 10).to_string().as_bytes()).await.json(),
+        json!({ "block": null })
+    );
+    for (body, code) in [
+        (win(7, 0), "certificate"),
+        (win(7, 34_501), "certificate"),
+        (json!({ "number": -1, "certificate": "0x" }), "body"),
+        (json!({ "number": 7, "certificate": "0x", "miner": BOB }), "body"),
+    ] {
+        let reply = server.post(door, body.to_string().as_bytes()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (400, &json!(code)));
+    }
+}
+
+#[tokio::test]
 async fn blocks_transactions_and_accounts_are_told() {
     let server = Server::start().await;
     let call = IRentals::topUpCall { rental: keccak256("rental") }.abi_encode();
@@ -223,6 +266,8 @@ async fn the_openapi_document_describes_what_answers() {
         "/v1/blocks",
         "/v1/blocks/{id}",
         "/v1/lanes",
+        "/v1/mining/certificates",
+        "/v1/mining/work",
         "/v1/offers",
         "/v1/openapi.json",
         "/v1/peers",

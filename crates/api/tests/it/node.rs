@@ -16,7 +16,8 @@ use pouw_api::backend::{
     LogQuery, LogView, Place, ReceiptView, SubmitError, TxView,
 };
 use pouw_api::lanes::{
-    BlockLine, BlockList, EpochView, LanesView, MiningView, ShareReason, SharesOverTime, SharesView,
+    BlockLine, BlockList, EpochView, LaneOneError, LaneOneWork, LanesView, MiningView, ShareReason,
+    SharesOverTime, SharesView,
 };
 use pouw_types::Network;
 use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
@@ -445,6 +446,32 @@ impl Backend for MemoryNode {
 
     fn mining(&self) -> Option<MiningView> {
         None
+    }
+
+    async fn lane_one_work(&self, machine: Address) -> Result<Option<LaneOneWork>, LaneOneError> {
+        match machine.as_slice()[0] {
+            0 => Err(LaneOneError::Unregistered(machine)),
+            1 => Ok(None),
+            _ => Ok(Some(LaneOneWork {
+                number: 7,
+                core: B256::repeat_byte(1),
+                difficulty: 1 << 100,
+                ancestors: vec![B256::repeat_byte(2)],
+                miner: machine,
+            })),
+        }
+    }
+
+    async fn lane_one_win(
+        &self,
+        number: u64,
+        certificate: Bytes,
+    ) -> Result<Option<B256>, LaneOneError> {
+        let reason = "it is empty".to_owned();
+        match certificate.len() {
+            0 => Err(LaneOneError::Certificate { number, reason }),
+            _ => Ok((number == 7).then(|| keccak256(&certificate))),
+        }
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {

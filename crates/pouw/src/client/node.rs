@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use pouw_api::signer::{EndRental, NewSigner};
-use pouw_types::Offer;
 use pouw_types::contracts::{Receipt, Stop};
 use pouw_types::signing::Signed;
+use pouw_types::{MachineId, Offer};
 use reqwest::RequestBuilder;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::rpc::http_client;
 
@@ -74,6 +74,35 @@ struct NewSignerReply {
 #[derive(Deserialize)]
 struct Cosignature {
     signature: Bytes,
+}
+
+#[derive(Deserialize)]
+struct WorkReply {
+    work: Option<LaneOneWork>,
+}
+
+#[derive(Deserialize)]
+struct WonReply {
+    block: Option<B256>,
+}
+
+/// A block of lane 1 that a machine's tasks may win, as the node tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LaneOneWork {
+    /// A certificate names it.
+    pub number: u64,
+    /// Hash of the header's core.
+    pub core: B256,
+    /// `D_1`.
+    #[serde(deserialize_with = "decimal")]
+    pub difficulty: u128,
+    /// The parent first.
+    pub ancestors: Vec<B256>,
+}
+
+fn decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 impl Node {
@@ -156,6 +185,32 @@ impl Node {
     pub async fn end_rental(&self, order: &Signed<EndRental>) -> Result<Signed<Stop>, NodeError> {
         let url = self.at(&format!("/v1/signers/{}/stop", order.value.signer));
         self.read(self.http.post(url).json(order)).await
+    }
+
+    /// The block of lane 1 that a machine's tasks may win; none while the lane has no share.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn lane_one_work(
+        &self,
+        machine: MachineId,
+    ) -> Result<Option<LaneOneWork>, NodeError> {
+        let path = format!("/v1/mining/work?machine={machine}");
+        Ok(self.read::<WorkReply>(self.http.get(self.at(&path))).await?.work)
+    }
+
+    /// Hands in a certificate: the block that it won, none where it came too late.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn lane_one_win(
+        &self,
+        number: u64,
+        certificate: Bytes,
+    ) -> Result<Option<B256>, NodeError> {
+        let order = serde_json::json!({ "number": number, "certificate": certificate });
+        let request = self.http.post(self.at("/v1/mining/certificates")).json(&order);
+        Ok(self.read::<WonReply>(request).await?.block)
     }
 
     fn at(&self, path: &str) -> String {

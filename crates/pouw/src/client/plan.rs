@@ -2,8 +2,8 @@
 
 use alloy_primitives::{Address, B256};
 use pouw_agent::door::{Client, QuoteReply, QuoteRequest};
-use pouw_spec::{Network as TaskNetwork, Task};
-use pouw_types::contracts::Quote;
+use pouw_spec::{Mineable, Network as TaskNetwork, Task};
+use pouw_types::contracts::{Earns, Quote};
 use pouw_types::{Amount, Network, Offer, RentalId};
 use serde::Serialize;
 
@@ -182,6 +182,9 @@ fn check_quote(
     if quote.expires <= now_s {
         return Err(format!("its quote ended {} s ago", now_s.saturating_sub(quote.expires)));
     }
+    if Earns::from_code(quote.earns) != Some(earns(task)) {
+        return Err(format!("its receipts earn {}, which this task's don't", quote.earns));
+    }
     if quote.refundWindowS > task.refund_window_s(&network.rental) {
         return Err(format!("its refund window is {} s", quote.refundWindowS));
     }
@@ -193,6 +196,22 @@ fn check_quote(
     }
     Ok(())
 }
+
+/// What receipts of a task earn: vesting where it mines, else credit.
+const fn earns(task: &Task) -> Earns {
+    match task.mineable {
+        Mineable::None => Earns::Credit,
+        Mineable::Opening => Earns::Vesting,
+    }
+}
+
+/// What `mineable: opening` means, for whoever has to agree.
+pub const OPENING: &str = "\
+this task may mine (mineable: opening): its matrix products are tickets for blocks, which are its host's.
+  A ticket that wins is published for ever, in the block's certificate: of the two matrices, 16 rows of
+  the one and 16 columns of the other, 1,024 numbers of each; their sizes; and a salted digest of each
+  matrix, by which blocks that were won with the same one in memory are seen to be. Numbers of a model's
+  weights or of its users' data may be among them. Nothing else of the task leaves its container.";
 
 impl Plan {
     /// Price and fees at most.
@@ -239,6 +258,11 @@ impl Plan {
             duration(quote.caps.activeS),
             self.quote.max_fees.rounded(6),
         );
+        let earns = match earns(task) {
+            Earns::Credit => "credit for lane 2",
+            Earns::Vesting => "vesting of its blocks of lane 1",
+        };
+        out += &format!("receipts   earn the host {earns}\n");
         out += &format!("deposit    {} FLUX; what is not used comes back", self.deposit.rounded(6));
         out
     }

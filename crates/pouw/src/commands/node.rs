@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         mine_to: args.mine_to,
         mine: args.mine.into(),
         min_spacing_ms: 1_000,
+        shares_machine: false,
         guests: args.guests.clone(),
         peers: Some(PeerOptions {
             listen: folder.peer_address(args.peer_listen)?,

@@ -12,7 +12,7 @@ use anyhow::Context;
 use pouw_agent::End;
 use pouw_agent::door::{Client, ClientError, Secret, TaskRequest};
 use pouw_api::signer::NewSigner;
-use pouw_spec::{Task, ValidTask};
+use pouw_spec::{Mineable, Task, ValidTask};
 use pouw_types::contracts::{IRentals, RENTALS};
 use pouw_types::signing::{Signable, Signed};
 use pouw_types::{Network, Offer, RentalId};
@@ -24,7 +24,7 @@ use crate::client::bucket::{Bucket, now_ms, now_s};
 use crate::client::images::Images;
 use crate::client::inputs::{self, Found};
 use crate::client::node::Node;
-use crate::client::plan::{Plan, choose};
+use crate::client::plan::{OPENING, Plan, choose};
 use crate::client::resume::{Left, is_hosts_end};
 use crate::client::rpc::{Rpc, TransactionReceipt};
 use crate::client::runs::{Run, Runs};
@@ -156,6 +156,9 @@ pub(crate) async fn plan(session: &Session, args: &PlanArgs) -> anyhow::Result<(
     let prepared = prepare(session, args).await?;
     let plan = prepared.plan(args, None).await?;
     session.output.data(&plan, || plan.to_text());
+    if plan.task.mineable == Mineable::Opening {
+        session.output.note(OPENING);
+    }
     Ok(())
 }
 
@@ -177,6 +180,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
         Some(rental) => Some(prepared.left(data, rental).await?),
         None => None,
     };
+    agree_to_opening(session, args, &prepared.valid.task)?;
     let mut consented = args.yes;
     loop {
         let started = start(session, &prepared, args, &mut from, consented).await?;
@@ -235,6 +239,7 @@ pub(crate) async fn start_again(session: &Session, args: StartArgs) -> anyhow::R
     let args = RunArgs {
         plan: PlanArgs { task, machine: None },
         yes: args.yes,
+        allow_opening: args.allow_opening,
         detach: args.detach,
         output: args.output,
         resume: Some(before.rental.to_string()),
@@ -304,6 +309,24 @@ async fn start(
         return Ok(None);
     }
     Ok(Some(opened))
+}
+
+/// `mineable: opening` is agreed to by its own word: `-y` is about money.
+fn agree_to_opening(session: &Session, args: &RunArgs, task: &Task) -> anyhow::Result<()> {
+    if task.mineable == Mineable::None {
+        return Ok(());
+    }
+    session.output.note(OPENING);
+    if args.allow_opening {
+        return Ok(());
+    }
+    let question = "Show that much of what it multiplies with each block that it wins?";
+    if !args.yes && session.output.confirm(question) {
+        return Ok(());
+    }
+    let text = "not rented: the task says mineable: opening, and nobody agreed to what that shows: add \
+                --allow-opening (-y alone does not agree), or write mineable: none";
+    Err(Refused(text.to_owned()).into())
 }
 
 fn read_secrets(valid: &ValidTask, folder: &Path) -> anyhow::Result<BTreeMap<String, Secret>> {

@@ -13,7 +13,7 @@ use pouw_agent::{
 };
 use pouw_types::{Amount, Floor, Isolation, MachineId, Network, Resources};
 
-use super::{Host, NodeContract, NodeSigner};
+use super::{Host, NodeContract, NodeLaneOne, NodeSigner};
 use crate::client::rpc::Rpc;
 use crate::client::sender::Sender;
 
@@ -163,7 +163,8 @@ impl Setup {
         let operator = Sender::new(operator, network.chain_id);
         let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
         let engine = Arc::clone(&self.engine) as Arc<dyn Engine>;
-        let outside = Outside::new(engine, contract, Arc::new(NodeSigner::new(node)))?;
+        let lane_one = Arc::new(NodeLaneOne::new(node));
+        let outside = Outside::new(engine, contract, lane_one, Arc::new(NodeSigner::new(node)))?;
         let agent = Agent::start(config, network, self.key.clone(), outside, &self.data).await?;
         Ok(Host::announce(agent, node))
     }

@@ -3,19 +3,24 @@
 use std::sync::{Arc, OnceLock};
 
 use alloy_primitives::{Address, B256, Bytes};
+use alloy_sol_types::SolCall;
 use async_trait::async_trait;
 use pouw_api::Backend;
 use pouw_api::backend::{
     AccountView, BackendError, BlockFees, BlockRef, BlockView, CallError, CallRequest, Event, Head,
     LogQuery, LogView, PeerView, Peering, ReceiptView, SubmitError, TxView,
 };
-use pouw_api::lanes::{BlockLine, BlockList, LanesView, MiningView, SharesOverTime};
-use pouw_chain::{Chain, KnownBlock, LogFilter, StateAt};
+use pouw_api::lanes::{
+    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MiningView, SharesOverTime,
+};
+use pouw_chain::{Chain, KnownBlock, LogFilter, MinerYield, StateAt};
 use pouw_ledger::BlockEnv;
 use pouw_net::NetHandle;
+use pouw_types::contracts::{HOSTS, IHosts};
 use pouw_types::{Amount, Network};
 use tokio::sync::broadcast;
 
+use super::desk::Desk;
 use super::{Mining, lanes, views};
 
 /// How many events a slow listener may be behind.
@@ -28,6 +33,7 @@ pub struct ChainBackend {
     events: broadcast::Sender<Event>,
     net: Arc<OnceLock<NetHandle>>,
     mining: Arc<OnceLock<Mining>>,
+    desk: Arc<Desk>,
 }
 
 impl ChainBackend {
@@ -39,6 +45,7 @@ impl ChainBackend {
             events: broadcast::Sender::new(EVENTS),
             net: Arc::default(),
             mining: Arc::default(),
+            desk: Arc::default(),
         }
     }
 
@@ -52,6 +59,26 @@ impl ChainBackend {
     pub(super) fn mines(&self, mining: Mining) {
         // A node starts one miner.
         let _second = self.mining.set(mining);
+    }
+
+    /// Makes a miner of this machine leave lane 1 to tasks while they ask for work.
+    pub(super) fn yields(&self, miner: MinerYield) {
+        self.desk.before(miner);
+    }
+
+    /// The registered miner of a machine.
+    async fn miner_of(&self, machine: Address) -> Result<Address, LaneOneError> {
+        let data = IHosts::machineOfCall { machine }.abi_encode().into();
+        let request = CallRequest { to: Some(HOSTS), data, ..CallRequest::default() };
+        let unavailable = |error: String| BackendError::Unavailable(error);
+        let answer = self.call(request, BlockRef::Latest).await;
+        let answer = answer.map_err(|error| unavailable(error.to_string()))?;
+        let known = IHosts::machineOfCall::abi_decode_returns(&answer);
+        let known = known.map_err(|error| unavailable(error.to_string()))?;
+        if known.operator == Address::ZERO {
+            return Err(LaneOneError::Unregistered(machine));
+        }
+        Ok(known.miner)
     }
 
     /// Passes the chain's events on until `failed` tells that it can't go on.
@@ -367,6 +394,25 @@ impl Backend for ChainBackend {
 
     fn mining(&self) -> Option<MiningView> {
         self.mining.get().map(|mining| lanes::mining(self.chain.network(), mining))
+    }
+
+    async fn lane_one_work(&self, machine: Address) -> Result<Option<LaneOneWork>, LaneOneError> {
+        let miner = self.miner_of(machine).await?;
+        let (chain, desk) = (self.chain.clone(), Arc::clone(&self.desk));
+        tokio::task::spawn_blocking(move || desk.work(&chain, machine, miner))
+            .await
+            .map_err(|error| BackendError::Unavailable(error.to_string()))?
+    }
+
+    async fn lane_one_win(
+        &self,
+        number: u64,
+        certificate: Bytes,
+    ) -> Result<Option<B256>, LaneOneError> {
+        let (chain, desk) = (self.chain.clone(), Arc::clone(&self.desk));
+        tokio::task::spawn_blocking(move || desk.win(&chain, number, certificate.to_vec()))
+            .await
+            .map_err(|error| BackendError::Unavailable(error.to_string()))?
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {

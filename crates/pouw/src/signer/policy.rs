@@ -3,7 +3,7 @@
 //! The ledger checks that a receipt is well-formed; the signer checks what only somebody
 //! who was there can: that no more time was charged than has passed since it last looked.
 
-use pouw_types::contracts::{IRentals, Quote, Receipt};
+use pouw_types::contracts::{Earns, IRentals, MAX_UNIT_MACS_A_SECOND, Quote, Receipt};
 use pouw_types::signing::{Signable, Signed};
 
 /// How far a host's clock may differ from ours, seconds.
@@ -68,6 +68,7 @@ pub(super) fn check(known: &Known<'_>, receipt: &Signed<Receipt>, now: u64) -> R
         }
     }
     check_caps(known.quote, receipt)?;
+    check_work(known.quote, receipt)?;
     at_most("at", receipt.at, now.saturating_add(CLOCK_TOLERANCE_S))?;
     let zero = Receipt { at: known.quote.issuedAt, ..Receipt::default() };
     let (last, last_seen) = known.last.unwrap_or((&zero, known.rental.times.openedAt));
@@ -87,6 +88,15 @@ fn check_caps(quote: &Quote, receipt: &Receipt) -> Result<(), Refusal> {
     at_most("activeS", receipt.activeS, quote.caps.activeS)?;
     at_most("trafficB", receipt.trafficB, quote.caps.trafficB)?;
     at_most("doneS", receipt.doneS, receipt.activeS)
+}
+
+/// Work counts for rentals whose receipts vest, and as far as any machine could do it. That it was paid
+/// for is the chain's to check (C-29).
+fn check_work(quote: &Quote, receipt: &Receipt) -> Result<(), Refusal> {
+    let vests = Earns::from_code(quote.earns) == Some(Earns::Vesting);
+    let seconds = if vests { u128::from(receipt.activeS) } else { 0 };
+    let most = MAX_UNIT_MACS_A_SECOND.saturating_mul(seconds).saturating_mul(quote.units.into());
+    at_most("workMacs", receipt.workMacs, most)
 }
 
 fn check_order(receipt: &Receipt, last: &Receipt) -> Result<(), Refusal> {
@@ -160,7 +170,14 @@ mod tests {
     fn scene() -> Scene {
         let machine = PrivateKeySigner::random();
         let caps = Caps { activeS: 3600, storageGib: 2, trafficB: 1000, ..Caps::default() };
-        let quote = Quote { machine: machine.address(), issuedAt: 1000, caps, ..Quote::default() };
+        let quote = Quote {
+            machine: machine.address(),
+            issuedAt: 1000,
+            units: 2,
+            earns: Earns::Vesting.code(),
+            caps,
+            ..Quote::default()
+        };
         let rental = IRentals::Rental {
             phase: IRentals::Phase::Open,
             times: IRentals::Times { openedAt: 1004, ..IRentals::Times::default() },
@@ -174,6 +191,7 @@ mod tests {
             storageGibS: 120,
             trafficB: 10,
             doneS: 40,
+            workMacs: 1 << 40,
             ..Receipt::default()
         };
         Scene { machine, quote, rental, last }
@@ -227,6 +245,20 @@ mod tests {
         check(|receipt| receipt.trafficB = 9, "trafficB");
         check(|receipt| receipt.doneS = 39, "doneS");
         check(|receipt| receipt.doneS = 111, "doneS");
+        check(|receipt| receipt.workMacs -= 1, "workMacs");
+        check(|receipt| receipt.workMacs = 220 * MAX_UNIT_MACS_A_SECOND + 1, "workMacs");
+    }
+
+    #[test]
+    fn work_is_signed_only_where_receipts_vest() {
+        let most = |receipt: &mut Receipt| receipt.workMacs = 220 * MAX_UNIT_MACS_A_SECOND;
+        assert_eq!(scene().decide(most, None), Ok(()));
+        let mut credit = scene();
+        credit.quote.earns = Earns::Credit.code();
+        credit.last = Receipt { rental: credit.quote.digest(CHAIN), workMacs: 0, ..credit.last };
+        assert_eq!(credit.decide(|_| (), None), Ok(()));
+        let refusal = credit.decide(|receipt| receipt.workMacs = 1, None).unwrap_err();
+        assert!(refusal.to_string().starts_with("workMacs"), "{refusal}");
     }
 
     #[test]
