@@ -26,6 +26,7 @@ import tarfile
 import tempfile
 import time
 import tomllib
+import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Raised when this file makes another image of the same recipe.
@@ -67,6 +68,7 @@ class Recipe:
     applets: str | None
     config: dict
     labels: dict
+    wheel: bool = False
 
     @staticmethod
     def read(name: str) -> "Recipe":
@@ -75,7 +77,7 @@ class Recipe:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or not path.is_file():
             raise BuildError(f"no image {name!r}; there are: {', '.join(library())}")
         raw = tomllib.loads(path.read_text())
-        known = {"kind", "base", "packages", "keep", "drop", "applets", "config", "labels"}
+        known = {"kind", "base", "packages", "keep", "drop", "applets", "config", "labels", "wheel"}
         if unknown := raw.keys() - known:
             raise BuildError(f"{path}: unknown field {sorted(unknown)[0]!r}; known: {', '.join(sorted(known))}")
         if raw.get("kind") not in ("debian", "debs"):
@@ -83,6 +85,7 @@ class Recipe:
         return Recipe(
             name, folder, raw["kind"], raw.get("packages", []), raw.get("base"), raw.get("keep", []),
             raw.get("drop", []), raw.get("applets"), raw.get("config", {}), raw.get("labels", {}),
+            raw.get("wheel", False),
         )
 
     def inputs(self) -> str:
@@ -91,9 +94,19 @@ class Recipe:
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             mode = "x" if os.access(path, os.X_OK) else "-"
             digest.update(f"\0{path.relative_to(self.folder)}\0{mode}\0".encode() + path.read_bytes())
+        for path in wheel_sources() if self.wheel else []:
+            digest.update(f"\0{path.relative_to(HERE.parent)}\0".encode() + path.read_bytes())
         if self.base:
             digest.update(Recipe.read(self.base).inputs().encode())
         return digest.hexdigest()
+
+
+def wheel_sources() -> list:
+    """What the package `pouw` is made of, but for the crates of others."""
+    root = HERE.parent
+    folders = [root / "python" / "pouw", *(root / "crates" / name for name in ("matmul", "mining", "python"))]
+    files = [root / "python" / "pyproject.toml", *(path for folder in folders for path in folder.rglob("*"))]
+    return sorted(path for path in files if path.suffix in (".py", ".rs", ".toml", ".pyi", ".typed") and path.is_file())
 
 
 def library() -> list:
@@ -268,6 +281,22 @@ def signature(info: tarfile.TarInfo, content: bytes) -> str:
     return f"{info.type.decode()} {info.mode:o} {info.uid}:{info.gid} {info.linkname} {digest}"
 
 
+def wheel_members(wheel: pathlib.Path):
+    """The files of a wheel, where Debian's Python finds them, each with its content."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
+            content = archive.read(name)
+            info = entry(clean(f"usr/lib/python3/dist-packages/{name}"), tarfile.REGTYPE, 0o644)
+            info.size = len(content)
+            yield info, content
+
+
+def built_wheel(folder: pathlib.Path) -> pathlib.Path:
+    """The package `pouw`, built from this repository."""
+    run([str(HERE.parent / "python" / "build"), "wheel", str(folder)])
+    return next(folder.glob("*.whl"))
+
+
 def members(recipe: Recipe, tree: pathlib.Path):
     """The members of the tree and of the recipe's own files, cleaned, each with its content."""
     dropped = tuple(DROPPED + recipe.drop)
@@ -290,6 +319,8 @@ def members(recipe: Recipe, tree: pathlib.Path):
             info = entry(name, tarfile.REGTYPE, 0o755 if os.access(path, os.X_OK) else 0o644)
             info.size = path.stat().st_size
             yield info, path.read_bytes()
+    if recipe.wheel:
+        yield from wheel_members(next(tree.parent.glob("*.whl")))
 
 
 def write_layer(recipe: Recipe, tree: pathlib.Path, target: pathlib.Path, below: dict) -> tuple:
@@ -396,6 +427,8 @@ class Builder:
         below = json.loads((self.work / f"{recipe.base}.list").read_text()) if recipe.base else {}
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             tree, blob = pathlib.Path(folder) / "tree.tar", pathlib.Path(folder) / "layer.tar.gz"
+            if recipe.wheel:
+                built_wheel(tree.parent)
             (debian_tree if recipe.kind == "debian" else debs_tree)(recipe, tree)
             layer, seen = write_layer(recipe, tree, blob, below.get("files", {}))
             layers = below.get("layers", []) + [

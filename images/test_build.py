@@ -1,4 +1,5 @@
 """Tests of build.py: `python3 -m unittest discover -s images`."""
+import dataclasses
 import gzip
 import http.server
 import io
@@ -9,6 +10,7 @@ import tarfile
 import tempfile
 import threading
 import unittest
+import zipfile
 
 import build
 
@@ -104,6 +106,22 @@ class Layers(unittest.TestCase):
             "etc/resolv.conf": "x", "var/log/apt": "x", "var/log": None, "usr/drop/x": "x", "usr/dropped": "x",
         }, {})
         self.assertEqual(sorted(seen), ["usr/dropped", "var/log"])
+
+    def test_a_recipe_with_the_wheel_holds_its_files_where_debians_python_looks(self):
+        with zipfile.ZipFile(self.folder / "pouw-1-abi3-linux.whl", "w") as wheel:
+            wheel.writestr("pouw/", "")
+            wheel.writestr("pouw/__init__.py", "x = 1")
+        self.recipe = dataclasses.replace(self.recipe, wheel=True)
+        _, _, members = self.layer({"etc": None}, {})
+        path = "usr/lib/python3/dist-packages/pouw/__init__.py"
+        self.assertEqual([(member.name, member.mode) for member in members], [("etc", 0o755), (path, 0o644)])
+
+    def test_the_package_s_sources_decide_what_a_recipe_with_the_wheel_holds(self):
+        names = {str(path.relative_to(build.HERE.parent)) for path in build.wheel_sources()}
+        for name in ("python/pouw/__init__.py", "crates/matmul/src/job.rs", "crates/python/Cargo.toml"):
+            self.assertIn(name, names)
+        plain = build.Recipe.read("python")
+        self.assertNotEqual(plain.inputs(), dataclasses.replace(plain, wheel=False).inputs())
 
     def test_a_hard_link_into_the_base_is_refused(self):
         _, below, _ = self.layer({"a": "1"}, {})
