@@ -14,6 +14,7 @@ use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
 use pouw_chain::{Chain, Options};
 use pouw_consensus::Solver;
+use pouw_mining::{Anchor, Answer, Core, Difficulty, FromHost, FromTask, Work};
 use pouw_types::Network;
 use pouw_types::contracts::{IHosts, IRentals};
 
@@ -40,6 +41,7 @@ fn main() -> Outcome<()> {
     requests(folder, &key)?;
     calls(folder, &key)?;
     messages(folder)?;
+    mining(folder)?;
     names(folder)
 }
 
@@ -81,9 +83,35 @@ fn certificates(folder: &Path, vectors: &Path) -> Outcome<()> {
     let vectors: serde_json::Value = serde_json::from_slice(&fs::read(vectors)?)?;
     for case in vectors["cases"].as_array().ok_or("no cases among the vectors")? {
         let text = case["certificate"].as_str().ok_or("a case without a certificate")?;
-        seed(folder, "certificate", &alloy_primitives::hex::decode(text)?)?;
+        let certificate = alloy_primitives::hex::decode(text)?;
+        seed(folder, "certificate", &certificate)?;
+        seed(folder, "mining", &FromTask::Win(1, certificate).encode())?;
     }
     Ok(())
+}
+
+/// What either side of a mining socket says, alone and in a row.
+fn mining(folder: &Path) -> Outcome<()> {
+    let difficulty = Difficulty::new(1 << 18)?;
+    let work = |count: u8| Work {
+        id: 7,
+        core: Core([3; 32]),
+        difficulty,
+        ancestors: (0..count).map(|place| Anchor([place; 32])).collect(),
+    };
+    let mut all = Vec::new();
+    for message in [
+        FromHost::Work(work(1)),
+        FromHost::Work(work(16)),
+        FromHost::Idle,
+        FromHost::Answer(7, Answer::Stale),
+    ] {
+        seed(folder, "mining", &message.encode())?;
+        all.extend(message.encode());
+    }
+    seed(folder, "mining", &all)?;
+    let said = [FromTask::Mined(1), FromTask::Mined(1 << 40), FromTask::Win(7, vec![1; 40])];
+    seed(folder, "mining", &said.iter().flat_map(FromTask::encode).collect::<Vec<u8>>())
 }
 
 fn blocks(folder: &Path) -> Outcome<()> {
