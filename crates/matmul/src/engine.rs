@@ -100,16 +100,28 @@ impl Engine {
         items: impl Iterator<Item = T> + Send,
         work: impl Fn(T) + Sync,
     ) {
+        self.each_with(items, || (), |(), item| work(item));
+    }
+
+    /// As `each`, with something that each thread makes once and keeps from item to item.
+    pub(crate) fn each_with<T: Send, K>(
+        &self,
+        items: impl Iterator<Item = T> + Send,
+        start: impl Fn() -> K + Sync,
+        work: impl Fn(&mut K, T) + Sync,
+    ) {
         if self.threads.get() == 1 {
-            return items.for_each(work);
+            let mut kept = start();
+            return items.for_each(|item| work(&mut kept, item));
         }
         let queue = Mutex::new(items);
         let next = || queue.lock().ok().and_then(|mut items| items.next());
         std::thread::scope(|scope| {
             for _ in 0..self.threads.get() {
                 scope.spawn(|| {
+                    let mut kept = start();
                     while let Some(item) = next() {
-                        work(item);
+                        work(&mut kept, item);
                     }
                 });
             }

@@ -2,11 +2,14 @@
 
 use std::sync::Mutex;
 
+use crate::block::{Bench, HEIGHT, WIDTH};
 use crate::difficulty::Target;
 use crate::engine::Engine;
 use crate::hash::{Core, LeftKey};
-use crate::kernel::memory::{filled, zeros};
-use crate::kernel::{Group, Kernel, Rows, Transcript};
+#[cfg(feature = "cuda")]
+use crate::kernel::memory::filled;
+use crate::kernel::memory::zeros;
+use crate::kernel::{Group, Kernel, Transcript};
 use crate::noise::left_strip;
 use crate::operand::Committed;
 use crate::panel::{Panel, Recipe, Trace};
@@ -14,12 +17,6 @@ use crate::right::Right;
 use crate::shape::{GROUP, STRIPES, ShapeError};
 use crate::ticket::Ticket;
 use crate::{Difficulty, Shape, Side};
-
-/// Tiles of B that are worked on before the next rows: 480 KiB a segment, which the second-level cache
-/// holds.
-pub(crate) const WIDTH: usize = 30;
-/// The most groups of A that a thread prepares and keeps at a time.
-pub(crate) const HEIGHT: usize = 16;
 
 /// What a job gives.
 #[derive(Clone, Debug)]
@@ -60,8 +57,9 @@ impl Right {
         let height = groups.div_ceil(engine.threads()).clamp(1, HEIGHT);
         let blocks = product.chunks_mut(height * GROUP * shape.n() as usize);
         let blocks = (0..shape.groups(Side::Left)).step_by(height).zip(blocks);
-        engine.each(blocks, |(first, rows)| {
-            let won = run.block(first, rows);
+        let bench = || Bench::new(height, shape.segments() as usize);
+        engine.each_with(blocks, bench, |bench, (first, rows)| {
+            let won = run.block(first, rows, bench);
             if let Ok(mut winners) = winners.lock() {
                 winners.extend(won);
             }
@@ -121,10 +119,11 @@ pub(crate) struct Run<'a> {
 
 impl Run<'_> {
     /// Some groups of rows from the first on, whole width; gives the winners.
-    fn block(&self, first: u32, rows: &mut [i32]) -> Vec<Ticket> {
+    fn block(&self, first: u32, rows: &mut [i32], bench: &mut Bench) -> Vec<Ticket> {
         let (n, tiles) = (self.shape.n() as usize, self.shape.groups(Side::Right) as usize);
         let groups = rows.len() / (GROUP * n);
-        let (panels, traces) = self.prepare(first, groups);
+        let (panels, mut sums) = bench.parts(groups, self.shape.segments() as usize);
+        let traces = self.prepare(first, groups, panels);
         let mut hashing = Hashing::new(self);
         let mut transcripts: Vec<Transcript> = vec![[0; STRIPES]; groups * WIDTH];
         for start in (0..tiles).step_by(WIDTH) {
@@ -132,15 +131,15 @@ impl Run<'_> {
             let width = range.len();
             let right = self.right.traces.get(range.clone()).unwrap_or_default();
             let corrections = self.right.corrections.get(range.clone()).unwrap_or_default();
-            for (trace, rows) in traces.iter().zip(rows.chunks_exact_mut(GROUP * n)) {
-                if let Some(mut rows) = part(rows, n, start, 1, width) {
+            for (group, trace) in traces.iter().enumerate() {
+                if let Some(mut rows) = sums.rows(group, 1, width) {
                     (self.kernel.denoise)(trace, right, corrections, &mut rows);
                 }
             }
             let segments = panels.chunks_exact(groups).zip(self.right.panels.chunks_exact(tiles));
             for (s, (a, b)) in (0..).zip(segments) {
                 let b = b.get(range.clone()).unwrap_or_default();
-                let Some(mut rows) = part(rows, n, start, groups, width) else { continue };
+                let Some(mut rows) = sums.rows(0, groups, width) else { continue };
                 (self.kernel.mine)(a, b, &mut rows, &mut transcripts);
                 for (i, transcripts) in (first..).zip(transcripts.chunks(width)).take(groups) {
                     for (j, transcript) in (0..).skip(start).zip(transcripts) {
@@ -148,20 +147,19 @@ impl Run<'_> {
                     }
                 }
             }
+            sums.write(rows, n, start);
         }
         hashing.finish()
     }
 
-    /// A' of some groups, segment after segment, and their traces.
-    fn prepare(&self, first: u32, groups: usize) -> (Vec<Panel>, Vec<Trace>) {
-        let mut panels = filled(self.shape.segments() as usize * groups, Panel::ZERO);
+    /// Makes A' of some groups, segment after segment, and gives their traces.
+    fn prepare(&self, first: u32, groups: usize, panels: &mut [Panel]) -> Vec<Trace> {
         let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
         let traces = (first..).take(groups).map(|group| {
             let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
             self.prepare_group(group, &mut places)
         });
-        let traces = traces.collect();
-        (panels, traces)
+        traces.collect()
     }
 
     /// As `prepare`, by all threads.
@@ -194,17 +192,6 @@ impl Run<'_> {
         let group = Group { lines, k, noise: &noise, recipe, right: false };
         (self.kernel.prepare)(group, places).trace
     }
-}
-
-/// Some groups' rows from a tile on.
-pub(crate) fn part(
-    rows: &mut [i32],
-    stride: usize,
-    tile: usize,
-    groups: usize,
-    tiles: usize,
-) -> Option<Rows<'_>> {
-    Rows::new(rows.get_mut(tile * GROUP..)?, stride, groups, tiles)
 }
 
 /// Tickets waiting to be hashed sixteen at a time. Every ticket is hashed: none is left out by what its

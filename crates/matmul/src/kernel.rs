@@ -58,6 +58,22 @@ impl<'a> Rows<'a> {
         let first = row * self.stride + tile * GROUP;
         &mut self.values[first..first + GROUP]
     }
+
+    /// What lies between the first value of some rows and tiles and the last.
+    #[inline(always)]
+    fn places(&mut self, row: usize, rows: usize, tile: usize, tiles: usize) -> Places {
+        let first = row * self.stride + tile * GROUP;
+        let reach = (rows - 1) * self.stride + tiles * GROUP;
+        let values = &mut self.values[first..first + reach];
+        Places { first: values.as_mut_ptr(), stride: self.stride }
+    }
+}
+
+/// Rows of sums for kernels that walk them by pointers: row r starts at `r · stride`.
+#[derive(Clone, Copy)]
+struct Places {
+    first: *mut i32,
+    stride: usize,
 }
 
 /// What a back end can do. Each function works on as many tiles as there are panels of B, side by

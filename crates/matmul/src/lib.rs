@@ -23,6 +23,7 @@
     deny(clippy::float_arithmetic, clippy::iter_over_hash_type, clippy::indexing_slicing)
 )]
 
+mod block;
 mod certificate;
 mod commit;
 mod difficulty;

@@ -1,8 +1,8 @@
 //! Plain int8 products, without any proof: what a job is compared with, and what a program uses for
 //! sizes that cannot be mined.
 
+use crate::block::{Bench, HEIGHT, WIDTH};
 use crate::engine::Engine;
-use crate::job::{HEIGHT, WIDTH, part};
 use crate::kernel::Backend;
 use crate::kernel::memory::{filled, zeros};
 use crate::panel::Panel;
@@ -154,48 +154,37 @@ impl Factor {
         let height = m.div_ceil(GROUP).div_ceil(engine.threads()).clamp(1, HEIGHT);
         let a = a.chunks(height * GROUP * self.k);
         let blocks = a.zip(product.chunks_mut(height * GROUP * self.n));
-        let width = self.corrections.len();
-        engine.each(blocks, |(a, rows)| {
-            if width == self.n && rows.len().is_multiple_of(GROUP * width) {
-                return self.block(a, rows, engine);
-            }
-            // Tiles reach over the edge.
-            let mut whole = vec![0; (rows.len() / self.n).next_multiple_of(GROUP) * width];
-            self.block(a, &mut whole, engine);
-            for (to, from) in rows.chunks_exact_mut(self.n).zip(whole.chunks_exact(width)) {
-                for (to, from) in to.iter_mut().zip(from) {
-                    *to = *from;
-                }
-            }
-        });
+        let bench = || Bench::new(height, self.k.div_ceil(SEGMENT));
+        engine.each_with(blocks, bench, |bench, (a, rows)| self.block(a, rows, bench, engine));
         Ok(())
     }
 
     /// Some groups of rows, whole width.
-    fn block(&self, a: &[i8], rows: &mut [i32], engine: &Engine) {
+    fn block(&self, a: &[i8], rows: &mut [i32], bench: &mut Bench, engine: &Engine) {
         let multiply =
             if self.portable { Backend::PORTABLE.multiply } else { engine.kernel.multiply };
-        let (width, segments) = (self.corrections.len(), self.k.div_ceil(SEGMENT));
-        let (tiles, groups) = (width / GROUP, rows.len() / (GROUP * width));
-        let mut panels = filled(segments * groups, Panel::ZERO);
+        let segments = self.k.div_ceil(SEGMENT);
+        let tiles = self.corrections.len() / GROUP;
+        let groups = (rows.len() / self.n).div_ceil(GROUP);
+        let (panels, mut sums) = bench.parts(groups, segments);
         let mut columns: Vec<_> = panels.chunks_mut(groups).map(<[Panel]>::iter_mut).collect();
         for lines in a.chunks(GROUP * self.k) {
             let mut places: Vec<_> = columns.iter_mut().filter_map(Iterator::next).collect();
             pack(lines, self.k, 128, engine, &mut places);
         }
-        for row in rows.chunks_exact_mut(width) {
-            row.copy_from_slice(&self.corrections);
-        }
         for start in (0..tiles).step_by(WIDTH) {
             let range = start..tiles.min(start + WIDTH);
+            let corrections = self.corrections.get(start * GROUP..range.end * GROUP);
+            sums.start(corrections.unwrap_or_default());
             let operands = panels.chunks_exact(groups).zip(self.panels.chunks_exact(tiles));
             for (s, (a, b)) in operands.enumerate() {
                 let quads = (self.k - s * SEGMENT).min(SEGMENT).div_ceil(GROUP) * 4;
                 let b = b.get(range.clone()).unwrap_or_default();
-                if let Some(mut rows) = part(rows, width, start, groups, range.len()) {
+                if let Some(mut rows) = sums.rows(0, groups, range.len()) {
                     multiply(a, b, quads, &mut rows);
                 }
             }
+            sums.write(rows, self.n, start);
         }
     }
 }

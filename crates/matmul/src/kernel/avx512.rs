@@ -3,26 +3,28 @@
 //! `vpdpbusd` adds four products of u8 and int8 to each of sixteen 32-bit sums. A vector of B (four
 //! inner indices of sixteen columns) meets one row of A, broadcast.
 
+mod tickets;
+
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32,
-    _mm512_castsi512_si256, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_load_si512,
-    _mm512_loadu_si512, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32,
-    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_ternarylogic_epi32,
+    __m512i, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm256_permute2x128_si256,
+    _mm256_storeu_si256, _mm256_xor_si256, _mm512_add_epi32, _mm512_castsi512_si256,
+    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_load_si512, _mm512_loadu_si512,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_storeu_si512,
+    _mm512_sub_epi32, _mm512_ternarylogic_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 use crate::kernel::x86::kernel_for;
-use crate::kernel::{Kernel, Rows, Transcript};
+use crate::kernel::{Kernel, Places, Rows, Transcript};
 use crate::panel::{Panel, QUAD, STRIPE_QUADS, Trace};
-use crate::shape::{GROUP, SEGMENT};
+use crate::shape::{GROUP, SEGMENT, STRIPES};
 
 /// Rows that are worked on at once: half a tile.
 const HALF: usize = GROUP / 2;
-/// How far ahead A is asked for, in bytes: eight quads, some 96 cycles.
+/// The most tiles that are worked on at once.
+const WIDE: usize = 3;
+/// How far ahead operands are asked for, in bytes: eight quads, 96 cycles or more.
 const AHEAD: usize = 8 * QUAD;
-/// Stripes that are worked through before the next group: 12 KiB of three tiles stay in the first cache.
-const PART: usize = 2;
-/// Groups whose sums are kept between parts: 48 KiB, which the second cache holds.
-const GROUPS: usize = 16;
 /// Bytes of a stripe of a panel, and of one digit of a trace.
 const STRIPE_BYTES: usize = STRIPE_QUADS * QUAD;
 
@@ -34,69 +36,129 @@ pub(super) fn kernel() -> Option<Kernel> {
     has.then_some(KERNEL)
 }
 
-kernel_for!("avx512f,avx512bw,avx512vl,avx512vnni");
+kernel_for!("avx512f,avx512bw,avx512vl,avx512vnni", tickets::top_words);
 
-/// The sums of eight rows by `T` tiles.
-type Sums<const T: usize> = [[__m512i; T]; HALF];
+/// The sums of eight rows by up to three tiles.
+type Sums = [[__m512i; WIDE]; HALF];
+/// Of three tiles.
+type Wide = [__m512i; WIDE];
+
+/// Repeats a block for each of eight rows, whose number is a constant in it. Written out, not a loop: with
+/// places that are constants from the start the compiler keeps all 24 sums in registers.
+macro_rules! for_rows {
+    (|$row:ident| $do:block) => {
+        for_rows!(@ $row $do 0 1 2 3 4 5 6 7)
+    };
+    (@ $row:ident $do:block $($number:literal)*) => {
+        $({
+            const $row: usize = $number;
+            $do
+        })*
+    };
+}
+
+/// Repeats a block for each of `T` tiles, whose number is a constant in it.
+macro_rules! for_tiles {
+    (|$tile:ident: $count:ident| $do:block) => {
+        for_tiles!(@ $tile $count $do 0 1 2)
+    };
+    (@ $tile:ident $count:ident $do:block $($number:literal)*) => {
+        $({
+            const $tile: usize = $number;
+            if $tile < $count $do
+        })*
+    };
+}
 
 /// Adds quads of eight rows and `T` tiles to their sums.
 ///
 /// # Safety
-/// `a` and each of `b` point to `quads` quads, `b` aligned to 64 bytes.
+/// `a` and each of the first `T` of `b` point to `quads` quads, `b` aligned to 64 bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn add_quads<const T: usize>(
-    mut sums: Sums<T>,
+    mut sums: Sums,
     a: *const u8,
-    b: [*const u8; T],
+    b: [*const u8; WIDE],
     quads: usize,
-) -> Sums<T> {
-    let (mut a, mut b) = (a, b);
-    for _ in 0..quads {
-        // SAFETY: the caller's.
-        let columns: [__m512i; T] = b.map(|b| unsafe { _mm512_load_si512(b.cast()) });
-        // A streams, B stays: the next rows are asked for.
-        _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(AHEAD).cast());
-        for (row, sums) in sums.iter_mut().enumerate() {
+) -> Sums {
+    for at in (0..quads * QUAD).step_by(QUAD) {
+        let mut columns = [_mm512_setzero_si512(); WIDE];
+        for_tiles!(|TILE: T| {
+            let b = b[TILE].wrapping_add(at);
+            // SAFETY: the caller's.
+            columns[TILE] = unsafe { _mm512_load_si512(b.cast()) };
+            _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD).cast());
+        });
+        // Both stream from the second cache.
+        _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(at + AHEAD).cast());
+        for_rows!(|ROW| {
             // SAFETY: the caller's; four bytes of a row, at any alignment.
-            let four = unsafe { a.wrapping_add(row * 4).cast::<i32>().read_unaligned() };
+            let four = unsafe { a.wrapping_add(at + ROW * 4).cast::<i32>().read_unaligned() };
             let row = _mm512_set1_epi32(four);
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = _mm512_dpbusd_epi32(*sum, row, column);
-            }
-        }
-        a = a.wrapping_add(QUAD);
-        b = b.map(|b| b.wrapping_add(QUAD));
+            for_tiles!(|TILE: T| {
+                sums[ROW][TILE] = _mm512_dpbusd_epi32(sums[ROW][TILE], row, columns[TILE]);
+            });
+        });
     }
     sums
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn zero<const T: usize>() -> Sums<T> {
-    [[_mm512_setzero_si512(); T]; HALF]
+/// Gives each of eight rows by `T` tiles its place and its number, and says what comes of it.
+macro_rules! at_places {
+    ($places:ident, $count:ident, |$row:ident, $tile:ident, $place:ident| $do:block) => {
+        for_rows!(|$row| {
+            let row = $places.first.wrapping_add($row * $places.stride);
+            for_tiles!(|$tile: $count| {
+                let $place: *mut __m512i = row.wrapping_add($tile * GROUP).cast();
+                $do
+            });
+        });
+    };
 }
 
-/// Puts the sums of eight rows, from `first` on, into the product.
+/// Sums that stand at their places.
+///
+/// # Safety
+/// Eight rows of `T` tiles can be read there.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn store<const T: usize>(
-    rows: &mut Rows<'_>,
-    first: usize,
-    tile: usize,
-    sums: &Sums<T>,
-    add: bool,
-) {
-    for (row, sums) in (first..).zip(sums) {
-        for (tile, sum) in (tile..).zip(sums) {
-            let values = rows.place(row, tile);
-            // SAFETY: 64 bytes are read from sixteen numbers, at any alignment.
-            let old = unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
-            let new = if add { _mm512_add_epi32(old, *sum) } else { *sum };
-            // SAFETY: 64 bytes are written to sixteen numbers, at any alignment.
-            unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), new) };
-        }
-    }
+#[target_feature(enable = "avx512f")]
+unsafe fn load<const T: usize>(places: Places) -> Sums {
+    let mut sums = [[_mm512_setzero_si512(); WIDE]; HALF];
+    at_places!(places, T, |ROW, TILE, place| {
+        // SAFETY: the caller's; any alignment will do.
+        sums[ROW][TILE] = unsafe { _mm512_loadu_si512(place) };
+    });
+    sums
+}
+
+/// Puts sums in their places.
+///
+/// # Safety
+/// Eight rows of `T` tiles can be written there.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn store<const T: usize>(places: Places, sums: &Sums) {
+    at_places!(places, T, |ROW, TILE, place| {
+        // SAFETY: the caller's; any alignment will do.
+        unsafe { _mm512_storeu_si512(place, sums[ROW][TILE]) };
+    });
+}
+
+/// Adds sums to what stands at their places.
+///
+/// # Safety
+/// Eight rows of `T` tiles can be read and written there.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn add_to<const T: usize>(places: Places, sums: &Sums) {
+    at_places!(places, T, |ROW, TILE, place| {
+        // SAFETY: the caller's; any alignment will do.
+        let old = unsafe { _mm512_loadu_si512(place) };
+        let new = _mm512_add_epi32(old, sums[ROW][TILE]);
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(place, new) };
+    });
 }
 
 /// Calls a function with as many of the panels as it takes at once: three, and what is left over.
@@ -113,13 +175,13 @@ macro_rules! by_threes {
                 }
                 [x, y] => {
                     const $T: usize = 2;
-                    let $part = [x, y];
+                    let $part = [x, y, y];
                     $call;
                     $tile += $T;
                 }
                 [x] => {
                     const $T: usize = 1;
-                    let $part = [x];
+                    let $part = [x, x, x];
                     $call;
                     $tile += $T;
                 }
@@ -130,101 +192,124 @@ macro_rules! by_threes {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
-    for (part, a) in a.chunks(GROUPS).enumerate() {
-        let first = part * GROUPS;
-        let transcripts = &mut transcripts[first * b.len()..];
-        by_threes!(b, |tile, part: T| {
-            let mut see = |group: usize, seen: &[[__m512i; T]; PART], stripe: usize| {
-                let first = group * b.len() + tile;
-                for (column, transcript) in transcripts[first..first + T].iter_mut().enumerate() {
-                    for (word, seen) in transcript[stripe..].iter_mut().zip(seen) {
-                        *word = xor_lanes(seen[column]);
-                    }
-                }
-            };
-            add_tiles::<T, true>(a, part, SEGMENT / 4, (first, tile), rows, &mut see);
-        });
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let quads = quads.min(SEGMENT / 4);
-    for (part, a) in a.chunks(GROUPS).enumerate() {
-        let first = part * GROUPS;
-        by_threes!(b, |tile, part: T| {
-            add_tiles::<T, false>(a, part, quads, (first, tile), rows, &mut |_, _, _| ());
-        });
-    }
+    by_threes!(b, |tile, part: T| {
+        let mut coming = Coming::after(b, tile + T, a.len());
+        let part = part.map(|panel: &Panel| panel.0.as_ptr());
+        for (group, a) in a.iter().enumerate() {
+            for half in 0..2 {
+                coming.ask();
+                let places = rows.places(group * GROUP + half * HALF, HALF, tile, T);
+                let a = a.0.as_ptr().wrapping_add(half * HALF * 4);
+                // SAFETY: a panel has 256 quads, of which `quads` are asked for; half a row of a quad
+                // starts within it; panels are aligned to 64 bytes; `places` are eight rows of `T` tiles.
+                unsafe { run::<T>(places, a, part, quads) };
+            }
+        }
+    });
 }
 
-/// Some groups by up to three tiles, in parts of the inner size that leave the first cache to B. The sums
-/// are kept aside until the last part: rows of the product, a power of two apart, would push each other
-/// out of every cache.
-#[inline]
+/// Adds quads of eight rows by `T` tiles to their places. Not inlined, so that nothing else takes
+/// registers.
+///
+/// # Safety
+/// As for [`add_quads`] and [`store`].
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn add_tiles<const T: usize, const MINED: bool>(
-    a: &[Panel],
-    b: [&Panel; T],
-    quads: usize,
-    (group, tile): (usize, usize),
-    rows: &mut Rows<'_>,
-    see: &mut impl FnMut(usize, &[[__m512i; T]; PART], usize),
-) {
-    const PART_QUADS: usize = PART * STRIPE_QUADS;
-    let mut kept = [[zero::<T>(); 2]; GROUPS];
-    for start in (0..quads).step_by(PART_QUADS) {
-        let b = b.map(|panel| panel.0.as_ptr().wrapping_add(start * QUAD));
-        for (place, (a, kept)) in a.iter().zip(&mut kept).enumerate() {
-            // Of each stripe and tile, the XOR over rows.
-            let mut seen = [[_mm512_setzero_si512(); T]; PART];
-            for (half, kept) in kept.iter_mut().enumerate() {
-                let row = (group + place) * GROUP + half * HALF;
-                let last = quads - start <= PART_QUADS;
-                if last {
-                    ask_for::<T>(rows, row, tile);
-                }
-                let mut sums = *kept;
-                let mut left = (quads - start).min(PART_QUADS);
-                for (stripe, seen) in seen.iter_mut().enumerate() {
-                    let now = left.min(STRIPE_QUADS);
-                    left -= now;
-                    let first = stripe * STRIPE_BYTES;
-                    let a = a.0.as_ptr().wrapping_add(start * QUAD + first + half * HALF * 4);
-                    let b = b.map(|panel| panel.wrapping_add(first));
-                    // SAFETY: a panel has 256 quads, of which `now` are left from here on; half a row
-                    // of a quad starts within it; panels are aligned to 64 bytes.
-                    sums = unsafe { add_quads(sums, a, b, now) };
-                    if MINED {
-                        for (tile, seen) in seen.iter_mut().enumerate() {
-                            let [p, q, r, s, t, u, v, w] = sums.map(|row| row[tile]);
-                            *seen = xor3(xor3(*seen, p, q), xor3(r, s, t), xor3(u, v, w));
-                        }
-                    }
-                }
-                if last {
-                    store(rows, row, tile, &sums, true);
-                } else {
-                    *kept = sums;
-                }
-            }
-            if MINED {
-                see(place, &seen, start / STRIPE_QUADS);
-            }
+unsafe fn run<const T: usize>(places: Places, a: *const u8, b: [*const u8; WIDE], quads: usize) {
+    // SAFETY: the caller's.
+    let sums = unsafe { load::<T>(places) };
+    // SAFETY: the caller's.
+    let sums = unsafe { add_quads::<T>(sums, a, b, quads) };
+    // SAFETY: the caller's.
+    unsafe { store::<T>(places, &sums) };
+}
+
+/// The next tiles of B, asked for little by little while these are worked on. They may come from memory, and
+/// the first rows to meet them would wait.
+struct Coming<'a> {
+    panels: &'a [Panel],
+    /// Quads asked for so far, and each time.
+    at: usize,
+    each: usize,
+}
+
+impl<'a> Coming<'a> {
+    /// Those from a tile on, while some groups are worked on.
+    fn after(b: &'a [Panel], tile: usize, groups: usize) -> Self {
+        let panels = &b[tile.min(b.len())..b.len().min(tile + WIDE)];
+        let each = (panels.len() * SEGMENT / 4).div_ceil(2 * groups.max(1));
+        Self { panels, at: 0, each }
+    }
+
+    /// Asks for a share, once each half of a group.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn ask(&mut self) {
+        let end = (self.at + self.each).min(self.panels.len() * SEGMENT / 4);
+        for at in self.at..end {
+            let panel = self.panels[at / (SEGMENT / 4)].0.as_ptr();
+            let quad = panel.wrapping_add(at % (SEGMENT / 4) * QUAD);
+            _mm_prefetch::<_MM_HINT_T1>(quad.cast());
         }
+        self.at = end;
     }
 }
 
-/// Asks for the places of the product where sums will be added.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn ask_for<const T: usize>(rows: &mut Rows<'_>, first: usize, tile: usize) {
-    for row in first..first + HALF {
-        for tile in tile..tile + T {
-            _mm_prefetch::<_MM_HINT_T0>(rows.place(row, tile).as_ptr().cast());
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
+    by_threes!(b, |tile, part: T| {
+        let mut coming = Coming::after(b, tile + T, a.len());
+        let part = part.map(|panel: &Panel| panel.0.as_ptr());
+        for (group, a) in a.iter().enumerate() {
+            let mut seen = [[_mm512_setzero_si512(); WIDE]; STRIPES];
+            for half in 0..2 {
+                coming.ask();
+                let places = rows.places(group * GROUP + half * HALF, HALF, tile, T);
+                let a = a.0.as_ptr().wrapping_add(half * HALF * 4);
+                // SAFETY: a panel has eight stripes of 32 quads; half a row of a quad starts within it;
+                // panels are aligned to 64 bytes; `places` are eight rows of `T` tiles.
+                unsafe { walk::<T>(places, a, part, &mut seen) };
+            }
+            let first = group * b.len() + tile;
+            for (column, transcript) in transcripts[first..first + T].iter_mut().enumerate() {
+                *transcript = xor_lanes(seen.map(|tiles| tiles[column]));
+            }
         }
+    });
+}
+
+/// Works through one segment of eight rows by `T` tiles, joins the XOR after each stripe with what was
+/// `seen` of other rows, and adds the sums to their places.
+///
+/// # Safety
+/// As for [`add_quads`] and [`add_to`]; there are as many stripes as `seen`.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn walk<const T: usize>(
+    places: Places,
+    a: *const u8,
+    b: [*const u8; WIDE],
+    seen: &mut [Wide],
+) {
+    let mut sums = [[_mm512_setzero_si512(); WIDE]; HALF];
+    let (mut a, mut b) = (a, b);
+    for seen in seen {
+        // SAFETY: the caller's.
+        sums = unsafe { add_quads::<T>(sums, a, b, STRIPE_QUADS) };
+        for_tiles!(|TILE: T| {
+            let mut all = seen[TILE];
+            all = xor3(all, sums[0][TILE], sums[1][TILE]);
+            all = xor3(all, sums[2][TILE], sums[3][TILE]);
+            all = xor3(all, sums[4][TILE], sums[5][TILE]);
+            seen[TILE] = xor3(all, sums[6][TILE], sums[7][TILE]);
+        });
+        a = a.wrapping_add(STRIPE_BYTES);
+        b = b.map(|b| b.wrapping_add(STRIPE_BYTES));
     }
+    // SAFETY: the caller's.
+    unsafe { add_to::<T>(places, &sums) };
 }
 
 #[inline]
@@ -233,18 +318,26 @@ fn xor3(x: __m512i, y: __m512i, z: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0x96>(x, y, z)
 }
 
-/// The XOR of sixteen lanes.
+/// The XOR of each vector's sixteen lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn xor_lanes(lanes: __m512i) -> u32 {
-    let half =
-        _mm256_xor_si256(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
-    let mut words = [0_u64; 4];
-    // SAFETY: 32 bytes are written to 32 bytes, at any alignment.
-    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), half) };
-    let word = words[0] ^ words[1] ^ words[2] ^ words[3];
-    let [low, high] = [word, word >> 32].map(|part| part & u64::from(u32::MAX));
-    u32::try_from(low ^ high).unwrap_or_default()
+fn xor_lanes(seen: [__m512i; STRIPES]) -> Transcript {
+    // Within each quarter of a vector: four lanes of two vectors become two, of four vectors one.
+    let pair = |x, y| _mm512_xor_si512(_mm512_unpacklo_epi32(x, y), _mm512_unpackhi_epi32(x, y));
+    let four = |[w, x, y, z]: [__m512i; 4]| {
+        let (p, q) = (pair(w, x), pair(y, z));
+        let quarters = _mm512_xor_si512(_mm512_unpacklo_epi64(p, q), _mm512_unpackhi_epi64(p, q));
+        let high = _mm512_extracti64x4_epi64::<1>(quarters);
+        _mm256_xor_si256(_mm512_castsi512_si256(quarters), high)
+    };
+    let [p, q, r, s, t, u, v, w] = seen;
+    let (x, y) = (four([p, q, r, s]), four([t, u, v, w]));
+    let low = _mm256_permute2x128_si256::<0x20>(x, y);
+    let words = _mm256_xor_si256(low, _mm256_permute2x128_si256::<0x31>(x, y));
+    let mut transcript = [0; STRIPES];
+    // SAFETY: 32 bytes are written to eight numbers, at any alignment.
+    unsafe { _mm256_storeu_si256(transcript.as_mut_ptr().cast(), words) };
+    transcript
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -258,34 +351,39 @@ fn denoise(a: &Trace, b: &[Trace], corrections: &[[i32; GROUP]], rows: &mut Rows
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn denoise_tiles<const T: usize>(
     a: &Trace,
-    b: [&Trace; T],
+    b: [&Trace; WIDE],
     corrections: &[[i32; GROUP]],
     rows: &mut Rows<'_>,
     tile: usize,
 ) {
     for half in 0..2 {
         let from = |digit: usize| a.0[digit].as_ptr().wrapping_add(half * HALF * 4);
-        let zero = zero::<T>();
+        let zero = [[_mm512_setzero_si512(); WIDE]; HALF];
         let to = |digit: usize| b.map(|trace| trace.0[digit].as_ptr());
         // SAFETY: each part of a trace has 32 quads; traces, and so their parts, are aligned to 64 bytes.
-        let mut sums = unsafe { add_quads(zero, from(0), to(0), STRIPE_QUADS) };
+        let mut sums = unsafe { add_quads::<T>(zero, from(0), to(0), STRIPE_QUADS) };
         // SAFETY: as above.
-        sums = unsafe { add_quads(sums, from(1), to(1), STRIPE_QUADS) };
+        sums = unsafe { add_quads::<T>(sums, from(1), to(1), STRIPE_QUADS) };
         // Times 255.
-        for sum in sums.as_flattened_mut() {
-            *sum = _mm512_sub_epi32(_mm512_slli_epi32::<8>(*sum), *sum);
-        }
+        for_rows!(|ROW| {
+            for_tiles!(|TILE: T| {
+                let sum = sums[ROW][TILE];
+                sums[ROW][TILE] = _mm512_sub_epi32(_mm512_slli_epi32::<8>(sum), sum);
+            });
+        });
         // SAFETY: as above.
-        sums = unsafe { add_quads(sums, from(2), to(0), STRIPE_QUADS) };
+        sums = unsafe { add_quads::<T>(sums, from(2), to(0), STRIPE_QUADS) };
         // SAFETY: as above.
-        sums = unsafe { add_quads(sums, from(1), to(2), STRIPE_QUADS) };
-        for (place, correction) in corrections.iter().enumerate() {
+        sums = unsafe { add_quads::<T>(sums, from(1), to(2), STRIPE_QUADS) };
+        for_tiles!(|TILE: T| {
             // SAFETY: 64 bytes are read from a reference to 64 bytes, at any alignment.
-            let correction = unsafe { _mm512_loadu_si512(correction.as_ptr().cast()) };
-            for sums in &mut sums {
-                sums[place] = _mm512_sub_epi32(correction, sums[place]);
-            }
-        }
-        store(rows, half * HALF, tile, &sums, false);
+            let correction = unsafe { _mm512_loadu_si512(corrections[TILE].as_ptr().cast()) };
+            for_rows!(|ROW| {
+                sums[ROW][TILE] = _mm512_sub_epi32(correction, sums[ROW][TILE]);
+            });
+        });
+        let places = rows.places(half * HALF, HALF, tile, T);
+        // SAFETY: these are eight rows of `T` tiles.
+        unsafe { store::<T>(places, &sums) };
     }
 }

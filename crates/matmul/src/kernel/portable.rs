@@ -123,9 +123,9 @@ pub(super) fn prepare_with(
 
 /// BLAKE3's order of message words from one round to the next.
 const ORDER: [usize; 16] = [2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8];
-const IV: [u32; 4] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A];
+pub(super) const IV: [u32; 4] = [0x6A09_E667, 0xBB67_AE85, 0x3C6E_F372, 0xA54F_F53A];
 /// Keyed, first and last block of the first and last chunk, root.
-const FLAGS: u32 = 1 << 4 | 1 | 1 << 1 | 1 << 3;
+pub(super) const FLAGS: u32 = 1 << 4 | 1 | 1 << 1 | 1 << 3;
 
 type Lanes = [u32; GROUP];
 

@@ -81,6 +81,28 @@ fn operands_that_do_not_fit_are_refused() {
     assert_eq!(error.to_string(), "A has 2048 columns and B has 1024 rows: they must be as many");
 }
 
+#[test]
+fn plain_products_end_where_blocks_do_not() {
+    let sizes = [(256, 16, 240), (257, 32, 241), (255, 1040, 239), (300, 2049, 500), (1, 5, 720)];
+    for (m, k, n) in sizes {
+        let entries = |label: &str, count: usize| -> Vec<i8> {
+            bytes(label, count).into_iter().map(u8::cast_signed).collect()
+        };
+        let (a, b) = (entries("A", m * k), entries("B", k * n));
+        let dot = |row: &[i8], column: &[i8]| -> i32 {
+            row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+        };
+        let rows = a.chunks_exact(k);
+        let expected: Vec<i32> =
+            rows.flat_map(|row| b.chunks_exact(k).map(move |column| dot(row, column))).collect();
+        for engine in engines() {
+            let factor = Factor::from_columns(k, n, &b, &engine).unwrap();
+            let product = factor.multiply(m, &a, &engine).unwrap();
+            assert!(product == expected, "{m} {k} {n} {engine:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
