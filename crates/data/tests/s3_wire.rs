@@ -325,6 +325,16 @@ async fn d_3_what_is_put_is_what_is_got() {
     let put = door.client.put(door.url("PUT", "large").expose()).body(large.clone());
     door.send(put).await.expect(200, "");
     assert!(door.get("large", &[]).await.body == large);
+    let put = door.client.put(door.url("PUT", "p").expose());
+    let tag = door.send(put.body("hello")).await.headers["etag"].clone();
+    let no_md5 = format!("\"{}-1\"", &blake3[..32]);
+    assert_eq!(tag, no_md5, "nobody takes the tag of a presigned put for an MD5");
+    let asked = door.client.put(door.url("PUT", "p").expose());
+    let asked = asked.header("content-md5", "XUFAKrxLKna5cZ2REBfFkg==").body("hello");
+    assert_eq!(door.send(asked).await.headers["etag"], "\"5d41402abc4b2a76b9719d911017c592\"");
+    let lied = door.client.put(door.url("PUT", "p").expose());
+    let lied = lied.header("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==").body("hello");
+    door.send(lied).await.expect(400, "BadDigest");
     let sha =
         door.call("PUT", "/data/s", &[("x-amz-sdk-checksum-algorithm", "SHA256")], "hi").await;
     assert!(sha.headers.contains_key("x-amz-checksum-sha256"), "{:?} {}", sha.headers, sha.text());

@@ -37,9 +37,28 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Ingested {
     pub(super) pending: Pending,
     pub(super) piece: Piece,
-    pub(super) md5: [u8; 16],
+    /// If it was wanted.
+    pub(super) md5: Option<[u8; 16]>,
     pub(super) blake3: blake3::Hash,
     pub(super) checksum: Checksum,
+}
+
+impl Ingested {
+    /// The entity tag (D-3).
+    pub(super) fn tag(&self) -> String {
+        match self.md5 {
+            Some(md5) => hex::encode(md5),
+            // S3 gives such tags, with a count of parts, where they are no MD5: no client compares one.
+            None => format!("{}-1", hex::encode(&self.blake3.as_bytes()[..16])),
+        }
+    }
+}
+
+/// What is computed on the way, beside BLAKE3.
+pub(super) struct Wanted {
+    /// Of all digests the slowest, and serial: it alone bounds a put to some 600 MB/s.
+    pub(super) md5: bool,
+    pub(super) checksum: ChecksumHasher,
 }
 
 /// A blob that goes again unless it is kept.
@@ -70,7 +89,7 @@ impl Drop for Pending {
 type Batch = Arc<Vec<Bytes>>;
 
 struct Digests {
-    md5: [u8; 16],
+    md5: Option<[u8; 16]>,
     blake3: blake3::Hash,
     checksum: Checksum,
 }
@@ -80,22 +99,18 @@ pub(super) async fn ingest(
     store: &Arc<Inner>,
     body: Option<StreamingBlob>,
     length: Option<i64>,
-    checksum: ChecksumHasher,
+    wanted: Wanted,
 ) -> S3Result<Ingested> {
     let length = length.map(u64::try_from).transpose().map_err(|_| s3_error!(InvalidArgument))?;
     let mut source = Source { body, received: 0, length };
-    let outcome = take(store, &mut source, checksum).await;
+    let outcome = take(store, &mut source, wanted).await;
     if outcome.is_err() {
         source.drain().await;
     }
     outcome
 }
 
-async fn take(
-    store: &Arc<Inner>,
-    source: &mut Source,
-    checksum: ChecksumHasher,
-) -> S3Result<Ingested> {
+async fn take(store: &Arc<Inner>, source: &mut Source, wanted: Wanted) -> S3Result<Ingested> {
     let expected = source.length.unwrap_or(0);
     if expected > MAX_PUT_BYTES {
         return Err(s3_error!(EntityTooLarge));
@@ -110,9 +125,9 @@ async fn take(
     let file = store.blobs.create(id).map_err(failed)?;
     let pending = Pending::new(store, id);
     let digests = if source.body.is_none() {
-        blocking(move || at_once(file, &first, checksum)).await?
+        blocking(move || at_once(file, &first, wanted)).await?
     } else {
-        beside(file, first, source, checksum).await?
+        beside(file, first, source, wanted).await?
     };
     source.check()?;
     let naming = Arc::clone(store);
@@ -188,42 +203,51 @@ fn broken(error: s3s::StdError) -> S3Error {
 }
 
 /// A small body: one thread does everything.
-fn at_once(mut file: File, batch: &[Bytes], mut checksum: ChecksumHasher) -> io::Result<Digests> {
-    let mut md5 = Md5::new();
+fn at_once(mut file: File, batch: &[Bytes], wanted: Wanted) -> io::Result<Digests> {
+    let mut checksum = wanted.checksum;
+    let mut md5 = wanted.md5.then(Md5::new);
     let mut blake3 = blake3::Hasher::new();
     for chunk in batch {
         file.write_all(chunk)?;
-        md5.update(chunk);
+        if let Some(md5) = &mut md5 {
+            md5.update(chunk);
+        }
         blake3.update(chunk);
         checksum.update(chunk);
     }
     file.sync_all()?;
     Ok(Digests {
-        md5: md5.finalize().into(),
+        md5: md5.map(|md5| md5.finalize().into()),
         blake3: blake3.finalize(),
         checksum: checksum.finalize(),
     })
 }
 
-/// A large body: disk, MD5, and the other digests each on a thread, on the same memory.
+/// A large body: disk, MD5 if wanted, and the other digests each on a thread, on the same memory.
 async fn beside(
     file: File,
     first: Vec<Bytes>,
     source: &mut Source,
-    checksum: ChecksumHasher,
+    wanted: Wanted,
 ) -> S3Result<Digests> {
+    let checksum = wanted.checksum;
     let (to_disk, disk_inbox) = mpsc::channel(QUEUE);
-    let (to_md5, md5_inbox) = mpsc::channel(QUEUE);
+    let (to_md5, md5) = wanted
+        .md5
+        .then(|| mpsc::channel(QUEUE))
+        .map(|(to, inbox)| (to, tokio::task::spawn_blocking(move || digest_md5(inbox))))
+        .unzip();
     let (to_rest, rest_inbox) = mpsc::channel(QUEUE);
     let disk = tokio::task::spawn_blocking(move || write(&file, disk_inbox));
-    let md5 = tokio::task::spawn_blocking(move || digest_md5(md5_inbox));
     let rest = tokio::task::spawn_blocking(move || digest_rest(rest_inbox, checksum));
     let mut batch: Batch = Arc::new(first);
     let fed: S3Result<()> = loop {
         if !batch.is_empty() {
-            let sent = to_disk.send(Arc::clone(&batch)).await.is_ok()
-                && to_md5.send(Arc::clone(&batch)).await.is_ok()
-                && to_rest.send(batch).await.is_ok();
+            let mut sent = to_disk.send(Arc::clone(&batch)).await.is_ok();
+            if let Some(to_md5) = &to_md5 {
+                sent &= to_md5.send(Arc::clone(&batch)).await.is_ok();
+            }
+            sent &= to_rest.send(batch).await.is_ok();
             if !sent {
                 break Ok(()); // The one that hung up says why below.
             }
@@ -237,12 +261,13 @@ async fn beside(
         };
     };
     drop((to_disk, to_md5, to_rest));
-    // All three are joined before anything returns, so that no thread outlives its blob.
+    // All are joined before anything returns, so that no thread outlives its blob.
+    let md5 = futures::future::OptionFuture::from(md5);
     let (disk, md5, rest) = tokio::join!(disk, md5, rest);
     fed?;
     disk.map_err(S3Error::internal_error)?.map_err(failed)?;
     let (blake3, checksum) = rest.map_err(S3Error::internal_error)?;
-    Ok(Digests { md5: md5.map_err(S3Error::internal_error)?, blake3, checksum })
+    Ok(Digests { md5: md5.transpose().map_err(S3Error::internal_error)?, blake3, checksum })
 }
 
 fn write(file: &File, mut inbox: mpsc::Receiver<Batch>) -> io::Result<()> {

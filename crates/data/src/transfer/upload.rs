@@ -145,8 +145,12 @@ fn read_all(
     let mut file = file;
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let mut chunk = vec![0_u8; want];
-        if let Err(error) = file.read_exact(&mut chunk) {
+        let mut chunk = Vec::with_capacity(want);
+        let read = (&mut file).take(want as u64).read_to_end(&mut chunk);
+        let read = read.and_then(|read| {
+            if read == want { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+        });
+        if let Err(error) = read {
             // Breaks the request off, so that a shortened body is never taken for the whole.
             drop(sender.blocking_send(Err(std::io::Error::new(error.kind(), "file ended early"))));
             return Err(error);

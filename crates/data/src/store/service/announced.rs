@@ -6,7 +6,7 @@ use s3s::checksum::ChecksumHasher;
 use s3s::dto::Checksum;
 use s3s::{S3Result, TrailingHeaders, s3_error};
 
-use crate::store::ingest::Ingested;
+use crate::store::ingest::{Ingested, Wanted};
 use crate::store::record::Checksums;
 
 /// The digests a put or part was announced with.
@@ -49,8 +49,8 @@ pub(super) fn named_algorithms(headers: &http::HeaderMap) -> Vec<String> {
 }
 
 impl Announced {
-    /// What must be computed to check it.
-    pub(super) fn hasher(&self) -> S3Result<ChecksumHasher> {
+    /// What must be computed to check it, and for an entity tag as clients expect it.
+    pub(super) fn wanted(&self) -> S3Result<Wanted> {
         let named = |name: &str| self.algorithms.iter().any(|named| named == name);
         let wants = |given: &Option<String>, name: &str| given.is_some() || named(name);
         let known = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"];
@@ -64,7 +64,7 @@ impl Announced {
         hasher.crc64nvme = wants(&given.checksum_crc64nvme, "CRC64NVME").then(Default::default);
         hasher.sha1 = wants(&given.checksum_sha1, "SHA1").then(Default::default);
         hasher.sha256 = wants(&given.checksum_sha256, "SHA256").then(Default::default);
-        Ok(hasher)
+        Ok(Wanted { md5: true, checksum: hasher })
     }
 
     /// Compares what was announced, before the body or behind it, with what came.
@@ -74,7 +74,7 @@ impl Announced {
             if md5.len() != 16 {
                 return Err(s3_error!(InvalidDigest));
             }
-            if md5 != got.md5 {
+            if got.md5.is_none_or(|came| md5 != came) {
                 return Err(s3_error!(BadDigest));
             }
         }

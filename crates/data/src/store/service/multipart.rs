@@ -20,7 +20,7 @@ use super::objects::{checked, facts_of, source};
 use super::reading::{bounds, signed};
 use super::{Store, owner};
 use crate::store::clock::{now_ms, timestamp};
-use crate::store::ingest::{Ingested, ingest};
+use crate::store::ingest::{Ingested, Wanted, ingest};
 use crate::store::read::stream;
 use crate::store::record::{Checksums, ObjectRecord, PartRecord, Piece, UploadRecord};
 
@@ -63,7 +63,7 @@ impl Store {
         let input = req.input;
         let number = part_number(input.part_number)?;
         self.upload(&input.bucket, &input.key, &input.upload_id).await?;
-        let got = ingest(&self.inner, body, input.content_length, announced.hasher()?).await?;
+        let got = ingest(&self.inner, body, input.content_length, announced.wanted()?).await?;
         let sums = announced.check(&got)?;
         let at = (input.bucket, input.key, input.upload_id);
         let record = self.commit_part(at, number, got, sums).await?;
@@ -85,8 +85,8 @@ impl Store {
         got: Ingested,
         checksums: Checksums,
     ) -> S3Result<PartRecord> {
-        let md5 = hex::encode(got.md5);
-        let record = PartRecord { piece: got.piece, md5, modified_ms: now_ms(), checksums };
+        let record =
+            PartRecord { piece: got.piece, md5: got.tag(), modified_ms: now_ms(), checksums };
         self.on_disk(move |store| {
             let freed = store.index.put_part((&at.0, &at.1, &at.2), number, &record)?;
             got.pending.keep();
@@ -117,7 +117,8 @@ impl Store {
         let (bytes, _) = bounds(range, record.size)?;
         let length = signed(bytes.end - bytes.start)?;
         let body = stream(pinned, record.pieces, bytes);
-        let got = ingest(&self.inner, Some(body), Some(length), ChecksumHasher::default()).await?;
+        let wanted = Wanted { md5: true, checksum: ChecksumHasher::default() };
+        let got = ingest(&self.inner, Some(body), Some(length), wanted).await?;
         let at = (input.bucket, input.key, input.upload_id);
         let part = self.commit_part(at, number, got, Checksums::default()).await?;
         Ok(S3Response::new(UploadPartCopyOutput {
