@@ -1,6 +1,6 @@
-//! Unmodified viem and web3.py against our doors. Needs node, npm and python3 with venv; the
-//! libraries are installed into the target directory, once. `tests/wallet/run` does the same
-//! against any node that runs.
+//! Unmodified viem, web3.py, cast, and the parts of MetaMask that speak to a node, against our
+//! doors. Needs node, npm and python3 with venv; all of them are installed into the target
+//! directory, once. `tests/wallet/run` does the same against any node that runs.
 #![expect(clippy::unwrap_used, reason = "these are tests: a panic is the report")]
 
 #[expect(dead_code, reason = "shared with the other tests, which use more of it")]
@@ -70,4 +70,14 @@ async fn viem_pays_reads_and_subscribes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn web3_py_pays_reads_and_subscribes() {
     run("web3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cast_pays_reads_and_finds_logs() {
+    run("cast").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metamask_adds_the_network_prices_sends_and_sees_it_confirmed() {
+    run("metamask").await;
 }

@@ -101,7 +101,7 @@ fn unmodified_wallet_libraries_speak_to_a_devnet() {
     let devnet = Devnet::start();
     let url = format!("{}/rpc", devnet.doors["json_rpc"].as_str().unwrap());
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/tests/wallet/run");
-    for library in ["viem", "web3"] {
+    for library in ["viem", "web3", "cast", "metamask"] {
         let output = Command::new(&run).args([library, &url]).output().unwrap();
         assert!(output.status.success(), "{library}: {}", told(&output));
         assert!(told(&output).contains("ok"), "{library}: {}", told(&output));
