@@ -6,6 +6,7 @@ mod checkpoint;
 mod gate;
 mod left;
 mod mining;
+mod network;
 mod outputs;
 mod prepare;
 mod run;
@@ -121,6 +122,7 @@ pub(crate) async fn perform(
         Action::Terminate => run::terminate(scene).await,
         Action::Wait => Ok(run::wait(scene).await),
         Action::Logs => Ok(run::logs(scene).await),
+        Action::Network => network::watch(scene, report).await,
         Action::Parts => outputs::watch_parts(scene, report).await,
         Action::Copy => checkpoint::copy(scene, report).await,
         Action::Checkpoint => checkpoint::bring_out(scene).await,

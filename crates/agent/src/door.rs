@@ -13,6 +13,7 @@
 //! | `GET /v1/rentals/{id}/manifest` | client | the manifest, as JSON |
 //! | `GET /v1/rentals/{id}/results/{n}` | client | one of the results that stay on the host |
 //! | `POST /v1/rentals/{id}/stop` | client | [`StopRequest`] |
+//! | `GET /v1/rentals/{id}/ports/{port}/{protocol}` | client | an upgrade to [`UPGRADE`]: a connection to the task's port |
 //!
 //! "Client" means: the headers `pouw-time` (Unix seconds) and `pouw-signature` carry the rental's
 //! client's EIP-191 signature over [`message`].
@@ -20,6 +21,7 @@
 mod client;
 mod dto;
 mod sse;
+mod tunnel;
 
 pub use client::{Client, ClientError};
 pub use dto::{
@@ -27,6 +29,8 @@ pub use dto::{
     Part, Progress, QuoteReply, QuoteRequest, RentalStatus, Resume, Secret, StepBegan, StopRequest,
     TaskRequest,
 };
+
+pub use tunnel::{NONCE_HEADER, ParsePortError, PortName, UPGRADE, datagram};
 
 use alloy_primitives::Address;
 use alloy_signer::SignerSync;

@@ -33,7 +33,7 @@ pub use docker::{DEFAULT_HOST, DockerConfig, DockerEngine};
 pub use error::{Difference, EngineError};
 pub use report::{
     CgroupLayout, Channel, Created, EngineInfo, ExecOutput, Exit, ImageInfo, Limits, LogLine,
-    LogStream, Missing, Observed, OurWorkload, Phase, PullProgress, PullStatus, Stats,
+    LogStream, Missing, NetworkSeen, Observed, OurWorkload, Phase, PullProgress, PullStatus, Stats,
 };
 pub use state::{MachineState, Scope};
 pub use tool::NEEDED as NEEDED_AS_ROOT;
@@ -108,7 +108,8 @@ pub trait Engine: Send + Sync {
         since_ns: u64,
     ) -> Result<LogStream, EngineError>;
 
-    /// Runs a command inside a running container.
+    /// Runs a command inside a running container. One that takes too long is ended, with all that
+    /// it started.
     async fn exec(
         &self,
         id: &ContainerId,
@@ -126,6 +127,17 @@ pub trait Engine: Send + Sync {
 
     /// Removes the rental's bridge.
     async fn remove_network(&self, owner: &Owner) -> Result<(), EngineError>;
+
+    /// Looks at a rental's bridge: whether the firewall around it is as it was loaded, and how much
+    /// passed the bridge.
+    async fn watch_network(&self, owner: &Owner) -> Result<NetworkSeen, EngineError>;
+
+    /// Puts the firewall around a rental's bridge up again, whatever became of it.
+    async fn guard_network(&self, owner: &Owner) -> Result<(), EngineError>;
+
+    /// Marked as changed whenever the machine's firewall rules may have; closed where nothing is
+    /// heard of changes.
+    fn firewall_changes(&self) -> tokio::sync::watch::Receiver<()>;
 
     /// Makes a file system of a fixed size for a rental, mounted on this machine.
     async fn create_scratch(&self, request: &ScratchRequest) -> Result<Scratch, EngineError>;

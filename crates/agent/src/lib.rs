@@ -52,6 +52,7 @@ mod tester;
 #[cfg(test)]
 mod tests;
 mod time;
+mod tunnel;
 mod watcher;
 mod wire;
 

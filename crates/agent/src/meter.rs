@@ -9,11 +9,15 @@ pub struct Totals {
     pub active_ms: u64,
     /// Milliseconds in which its scratch disk existed, from the container's start on.
     pub storage_ms: u64,
-    /// Bytes moved.
+    /// Bytes moved: by the agent for the task, through its tunnels, and by the task itself.
     pub traffic_bytes: u64,
     /// Multiplications that mined, as far as they count (W-9).
     #[serde(default)]
     pub work_macs: u128,
+    /// What the counters of the task's bridge said when they were last read; already in
+    /// [`Self::traffic_bytes`].
+    #[serde(default)]
+    pub bridge_bytes: u64,
 }
 
 impl Totals {
@@ -58,6 +62,7 @@ impl Meter {
             storage_ms: self.totals.storage_ms.saturating_add(passed(self.stored_since_ms)),
             traffic_bytes: self.totals.traffic_bytes,
             work_macs: self.totals.work_macs,
+            bridge_bytes: self.totals.bridge_bytes,
         }
     }
 
@@ -109,6 +114,14 @@ impl Meter {
     pub fn mined(&mut self, macs: u128) {
         self.totals.work_macs = self.totals.work_macs.saturating_add(macs);
     }
+
+    /// Takes a reading of the bridge's counters: what they grew by was moved. Counters that fell
+    /// were made anew, and what they say has passed since.
+    pub fn counted(&mut self, bridge_bytes: u64) {
+        let grown = bridge_bytes.checked_sub(self.totals.bridge_bytes).unwrap_or(bridge_bytes);
+        self.totals.bridge_bytes = bridge_bytes;
+        self.moved(grown);
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +138,7 @@ mod tests {
         Stop,
         Restart,
         Move(u64),
+        Count(u64),
     }
 
     fn turns() -> impl Strategy<Value = Vec<(u64, Turn)>> {
@@ -135,6 +149,7 @@ mod tests {
             Just(Turn::Stop),
             Just(Turn::Restart),
             (0u64..1_000).prop_map(Turn::Move),
+            (0u64..1_000).prop_map(Turn::Count),
         ];
         proptest::collection::vec((0u64..100_000, turn), 0..60)
     }
@@ -156,6 +171,7 @@ mod tests {
                     Turn::Stop => meter.stop(now),
                     Turn::Restart => meter = Meter::from_totals(meter.read(now)),
                     Turn::Move(bytes) => meter.moved(bytes),
+                    Turn::Count(bytes) => meter.counted(bytes),
                 }
                 let read = meter.read(now);
                 prop_assert!(read.active_ms >= last.active_ms);
@@ -166,6 +182,32 @@ mod tests {
                 prop_assert_eq!(read.active_ms, on, "pauses are excluded");
                 last = read;
             }
+        }
+
+        /// whatever a counter reads, and however often the agent or the counter starts anew,
+        /// each byte is counted at most once.
+        #[test]
+        fn a_bridges_bytes_are_counted_once_over_restarts_of_agent_and_counter(
+            turns in proptest::collection::vec((0u64..1_000, 0u8..4), 0..60),
+        ) {
+            let (mut meter, mut counter, mut passed, mut lost) = (Meter::default(), 0u64, 0u64, 0u64);
+            for (bytes, turn) in turns {
+                counter += bytes;
+                passed += bytes;
+                match turn {
+                    0 => meter = Meter::from_totals(meter.read(0)),
+                    // Another program flushes the counters: what was not read is nobody's.
+                    1 => {
+                        lost += counter;
+                        counter = 0;
+                    }
+                    _ => meter.counted(counter),
+                }
+                prop_assert!(meter.read(0).traffic_bytes <= passed);
+            }
+            meter.counted(counter);
+            let read = meter.read(0).traffic_bytes;
+            prop_assert!(read <= passed && read + lost >= passed);
         }
 
         #[test]

@@ -36,6 +36,8 @@ pub enum Outcome {
     Loaded(Vec<Fetched>),
     /// The container was looked at, or brought into another state.
     Seen(Container),
+    /// The firewall around the task's network was looked at: whether it stands.
+    Guarded(bool),
     /// A part is out.
     Part(Part),
     /// A copy of the checkpoint is made.
@@ -90,6 +92,11 @@ pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
             record.loaded = true;
         }
         Outcome::Seen(container) => seen(record, container),
+        Outcome::Guarded(true) => record.unguarded_since_s = None,
+        Outcome::Guarded(false) => {
+            record.unguarded_since_s.get_or_insert(observed.now_s);
+            record.remark("the firewall around the task was gone");
+        }
         Outcome::Part(part) => {
             if !record.parts.iter().any(|known| known.path == part.path) {
                 record.parts.push(part);
@@ -128,6 +135,9 @@ pub fn apply(record: &mut Record, outcome: Outcome, observed: &Observed) {
         }
         Outcome::Included(_) | Outcome::Nothing => {}
         Outcome::Failed(action, failure, detail) => {
+            if action == Action::Network {
+                record.unguarded_since_s.get_or_insert(observed.now_s);
+            }
             failed(record, action, failure, &detail, observed);
         }
     }
@@ -233,7 +243,8 @@ fn failed(
         | Action::Wait
         | Action::Logs
         | Action::Parts
-        | Action::Mine => {}
+        | Action::Mine
+        | Action::Network => {}
     }
 }
 

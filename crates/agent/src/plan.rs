@@ -87,6 +87,18 @@ impl ChainView {
     }
 }
 
+/// The firewall around a task's network, as the agent last saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// Nobody has looked yet.
+    #[default]
+    Unseen,
+    /// As it was loaded.
+    Up,
+    /// Gone or changed, or it can't be seen.
+    Down,
+}
+
 /// What is observed of the world.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -96,6 +108,8 @@ pub struct Observed {
     pub chain: Option<ChainView>,
     /// The task's container.
     pub container: Container,
+    /// The firewall around its network, where it has one.
+    pub guard: Guard,
     /// The meter's reading.
     pub totals: Totals,
     /// whether the rental that continues this one has taken over what is kept.
@@ -121,6 +135,8 @@ pub enum Lane {
     Checkpoint,
     /// Serving the mining socket.
     Mine,
+    /// Watching the task's network.
+    Network,
 }
 
 /// Something to do.
@@ -169,6 +185,8 @@ pub enum Action {
     Checkpoint,
     /// Serve the task's mining socket.
     Mine,
+    /// Count what passes the task's network, and see that its firewall stands.
+    Network,
 }
 
 /// A transaction to send; its content follows from the record.
@@ -204,6 +222,7 @@ impl Action {
             Self::Parts => Lane::Parts,
             Self::Checkpoint => Lane::Checkpoint,
             Self::Mine => Lane::Mine,
+            Self::Network => Lane::Network,
             Self::Save
             | Self::Provision
             | Self::Gate
@@ -244,6 +263,8 @@ impl Action {
 pub enum Hold {
     /// The opening is not in the best chain.
     OffChain,
+    /// The firewall that keeps the task off this machine's own network is not there.
+    Unguarded,
     /// The last co-signed receipt is too far behind.
     Ahead,
     /// The escrow covers no more.
@@ -256,6 +277,7 @@ impl Hold {
     pub const fn why(self) -> &'static str {
         match self {
             Self::OffChain => "the payment left the best chain",
+            Self::Unguarded => "the firewall around the task is being put up again",
             Self::Ahead => "the signer does not sign receipts",
             Self::Funds => "the deposit is used up: top it up to go on",
         }
@@ -291,6 +313,9 @@ pub fn hold(record: &Record, observed: &Observed, rules: &Rules) -> Option<Hold>
         None => return Some(Hold::OffChain),
         Some(chain) if chain.rental.phase == Phase::None => return Some(Hold::OffChain),
         Some(_) => {}
+    }
+    if record.egress && observed.guard == Guard::Down {
+        return Some(Hold::Unguarded);
     }
     let (at, why) = freeze_at(record, observed, rules);
     (observed.totals.active_ms.saturating_add(MARGIN_MS) >= at).then_some(why)
@@ -461,8 +486,18 @@ fn run_ended(record: &Record, observed: &Observed, rules: &Rules) -> Option<End>
     if lost {
         return Some(End::HostFault { detail: "the engine does not answer".to_owned() });
     }
+    let open = record
+        .unguarded_since_s
+        .is_some_and(|since| observed.now_s >= since + rules.tuning.patience_s);
+    if open {
+        let detail = "the firewall around the task can't be put up again".to_owned();
+        return Some(End::HostFault { detail });
+    }
     if observed.totals.active_ms >= cap_ms(record) {
         return Some(End::TimeLimit);
+    }
+    if record.egress && observed.totals.traffic_bytes >= record.quote.caps.trafficB {
+        return Some(End::TrafficLimit);
     }
     let held = hold(record, observed, rules) == Some(Hold::Funds);
     let signed_all = record.signed_active_s() + 1 >= observed.totals.active_s();
@@ -558,6 +593,10 @@ pub fn plan(record: &Record, observed: &Observed, rules: &Rules) -> Vec<Action> 
     if is_mineable(record, observed) {
         actions.push(Action::Mine);
     }
+    let made = record.container.is_some() && (Step::Load..=Step::End).contains(&record.step);
+    if record.egress && made && !(record.step == Step::End && is_stopped(record, observed)) {
+        actions.push(Action::Network);
+    }
     actions.extend(sign(record, observed, rules));
     actions.extend(send(record, observed, rules).map(Action::Send));
     actions
@@ -605,8 +644,9 @@ fn run(record: &Record, observed: &Observed, rules: &Rules) -> Option<Action> {
             let chain = observed.chain.as_ref()?;
             let deposit = Amount::from_atto(chain.rental.money.deposited);
             let needed = if deposit > rules.deep_above { DEEP_RUN_DEPTH } else { RUN_DEPTH };
-            let accepted = record.signed.is_some();
-            (chain.depth() >= needed && accepted && !held).then_some(Action::Start)
+            let accepted = record.signed.is_some() && !held;
+            let guarded = !record.egress || observed.guard == Guard::Up;
+            (chain.depth() >= needed && accepted && guarded).then_some(Action::Start)
         }
         Container::Running if held => Some(Action::Pause),
         Container::Running if is_copy_due(record, observed) => Some(Action::Copy),
@@ -756,7 +796,7 @@ fn closing_reasons(
         // A payment that came back after the reset: nobody serves it any more.
         None => reasons.push(Reason::HostStop),
         Some(Reason::Completed) if !is_final => {}
-        Some(Reason::Limit) if chain.rental.best.activeS < record.quote.caps.activeS => {}
+        Some(Reason::Limit) if !is_at_cap(record, chain) => {}
         Some(Reason::OutOfFunds) if !is_final => {}
         Some(reason) => reasons.push(reason),
     }
@@ -769,6 +809,12 @@ fn closing_reasons(
         }
     }
     reasons
+}
+
+/// whether the ledger sees a cap used up.
+const fn is_at_cap(record: &Record, chain: &ChainView) -> bool {
+    let (best, caps) = (&chain.rental.best, &record.quote.caps);
+    best.activeS >= caps.activeS || (best.trafficB > 0 && best.trafficB >= caps.trafficB)
 }
 
 /// What the operator may claim beyond the last receipt: active seconds and GiB·s.

@@ -190,9 +190,6 @@ fn check_fit(terms: &Terms<'_>, task: &Task, units: u32) -> Result<(), QuoteErro
     if task.network == TaskNetwork::Egress && !terms.offer.egress {
         return Err(QuoteError::NotOffered("the internet to tasks"));
     }
-    if !task.ports.is_empty() {
-        return Err(QuoteError::NotOffered("ports of tasks"));
-    }
     let only = &task.scope.machines;
     if !only.is_empty() && !only.contains(&terms.offer.machine) {
         return Err(QuoteError::NotOffered("itself: the task's scope names other machines"));

@@ -2,6 +2,7 @@
 
 use alloy_primitives::B256;
 use pouw_data::Checkpoint;
+use pouw_spec::Port;
 use pouw_types::RentalId;
 use pouw_types::contracts::{Quote, Receipt, Stop};
 use pouw_types::signing::Signed;
@@ -83,6 +84,15 @@ pub struct Record {
     pub has_task: bool,
     /// How many parts the task is to make, if it says so.
     pub parts_total: Option<u64>,
+    /// Whether the task has a network, which is guarded and counted.
+    #[serde(default)]
+    pub egress: bool,
+    /// Where the task listens for its client.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    /// Since when the firewall around the task is not as it was loaded, Unix seconds.
+    #[serde(default)]
+    pub unguarded_since_s: Option<u64>,
     /// The machine before anything was made for this rental.
     pub saved: Option<MachineState>,
     /// The task's container.
@@ -169,6 +179,9 @@ impl Record {
             steps: Vec::new(),
             has_task: false,
             parts_total: None,
+            egress: false,
+            ports: Vec::new(),
+            unguarded_since_s: None,
             saved: None,
             container: None,
             gate: None,

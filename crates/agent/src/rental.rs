@@ -17,10 +17,11 @@ use crate::door::{EventKind, MeterView, NoticeView, RentalStatus};
 use crate::events::EventLog;
 use crate::meter::Meter;
 use crate::outcome::{Failure, Outcome, apply, begin};
-use crate::plan::{self, Action, ChainView, Container, Lane, Observed};
+use crate::plan::{self, Action, ChainView, Container, Guard, Lane, Observed};
 use crate::record::Record;
 use crate::step::Step;
 use crate::tasklog::TaskLog;
+use crate::tunnel::Tunnels;
 use crate::watcher::Snapshot;
 
 /// How long nothing may happen before the loop looks again by itself.
@@ -43,11 +44,14 @@ pub(crate) struct Rental {
     pub events: EventLog,
     /// What the task wrote.
     pub log: TaskLog,
+    /// Its client's connections to its ports.
+    pub tunnels: Tunnels,
     record: Mutex<Record>,
     meter: Mutex<Meter>,
     container: Mutex<Container>,
     tally: Tally,
     counted: Mutex<u128>,
+    guard: Mutex<Guard>,
     wake: Notify,
 }
 
@@ -60,11 +64,13 @@ impl Rental {
             id: record.rental,
             events: EventLog::default(),
             log: TaskLog::new(&folder, context.rules.tuning.log_bytes),
+            tunnels: Tunnels::default(),
             meter: Mutex::new(Meter::from_totals(record.totals)),
             record: Mutex::new(record),
             container: Mutex::default(),
             tally: Tally::default(),
             counted: Mutex::default(),
+            guard: Mutex::default(),
             wake: Notify::new(),
         }
     }
@@ -77,6 +83,19 @@ impl Rental {
     #[must_use]
     pub(crate) fn record(&self) -> Record {
         self.lock().clone()
+    }
+
+    /// Whether the task was started and nothing ends it yet.
+    #[must_use]
+    pub(crate) fn is_running(&self) -> bool {
+        let record = self.lock();
+        record.step == Step::Run && record.started && record.end.is_none()
+    }
+
+    /// The bytes of traffic that the quote sells.
+    #[must_use]
+    pub(crate) fn traffic_cap(&self) -> u64 {
+        self.lock().quote.caps.trafficB
     }
 
     /// Uses the meter.
@@ -103,6 +122,15 @@ impl Rental {
 
     fn set_container(&self, container: Container) {
         *self.container.lock().unwrap_or_else(PoisonError::into_inner) = container;
+    }
+
+    /// The firewall around the task's network, as it was last seen.
+    pub(crate) fn guard(&self) -> Guard {
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_guard(&self, guard: Guard) {
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = guard;
     }
 
     /// Makes the loop look again.
@@ -152,6 +180,7 @@ impl Rental {
             step: record.step,
             steps: record.steps.clone(),
             has_task: record.has_task,
+            ports: record.ports.clone(),
             paused: paused.map(|hold| hold.why().to_owned()),
             depth: chain.map(ChainView::depth).filter(|depth| *depth > 0),
             meter: MeterView {
@@ -196,6 +225,7 @@ impl Rental {
             now_s: context.clock.unix_s(),
             chain,
             container: self.container(),
+            guard: self.guard(),
             totals: self.meter(|meter| meter.read(now)),
         }
     }
@@ -418,6 +448,10 @@ impl Shell {
             Outcome::Lost(_) => {
                 self.rental.set_container(Container::Unknown);
                 meter(Meter::stop);
+            }
+            Outcome::Guarded(true) => self.rental.set_guard(Guard::Up),
+            Outcome::Guarded(false) | Outcome::Failed(Action::Network, ..) => {
+                self.rental.set_guard(Guard::Down);
             }
             Outcome::Provisioned(_) => self.rental.set_container(Container::Created),
             Outcome::Failed(

@@ -29,6 +29,8 @@ use crate::receipt;
 use crate::rental::Rental;
 use crate::step::{End, Step};
 
+mod ports;
+
 /// Most bytes of a log that is sent at once.
 const MAX_LOG_BYTES: u64 = 128 << 20;
 /// Events sent in one go.
@@ -88,6 +90,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, listener: tokio::net::TcpListene
         .route("/v1/rentals/{id}/manifest", get(manifest))
         .route("/v1/rentals/{id}/results/{index}", get(result))
         .route("/v1/rentals/{id}/stop", post(stop))
+        .route("/v1/rentals/{id}/ports/{port}/{protocol}", get(ports::open))
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::clone(shared));
@@ -286,6 +289,8 @@ pub(crate) fn accept(
         record.slots_until_s = Some(until_s);
         record.parts_total = parts_total;
         record.saves.interval_s = interval_s;
+        record.egress = request.task.network == pouw_spec::Network::Egress;
+        record.ports.clone_from(&request.task.ports);
     })?;
     rental.wake();
     Ok(())

@@ -92,6 +92,8 @@ pub enum End {
     OutOfMemory,
     /// The rental's active seconds are used up.
     TimeLimit,
+    /// The rental's bytes of traffic are used up.
+    TrafficLimit,
     /// The escrow covers no more.
     OutOfFunds,
     /// The rental's last moment came.
@@ -143,7 +145,7 @@ impl End {
             Self::Completed | Self::ExitCode { .. } | Self::OutOfMemory | Self::ClientStop => {
                 Reason::Completed
             }
-            Self::TimeLimit => Reason::Limit,
+            Self::TimeLimit | Self::TrafficLimit => Reason::Limit,
             Self::OutOfFunds => Reason::OutOfFunds,
             Self::EndBy => Reason::EndBy,
             Self::ClientSilent => Reason::ClientSilent,
@@ -164,6 +166,7 @@ impl End {
             | Self::ExitCode { .. }
             | Self::OutOfMemory
             | Self::TimeLimit
+            | Self::TrafficLimit
             | Self::OutOfFunds
             | Self::EndBy
             | Self::ClientStop
@@ -202,6 +205,7 @@ impl fmt::Display for End {
             Self::ExitCode { code } => write!(f, "the task ended with exit code {code}"),
             Self::OutOfMemory => f.write_str("the task needed more memory than it rented"),
             Self::TimeLimit => f.write_str("the rental's time is used up"),
+            Self::TrafficLimit => f.write_str("the rental's traffic is used up"),
             Self::OutOfFunds => f.write_str("the deposit is used up"),
             Self::EndBy => f.write_str("the rental's last moment came"),
             Self::ClientStop => f.write_str("the client stopped it"),

@@ -9,6 +9,8 @@ mod inputs;
 mod keeps;
 mod life;
 mod mining;
+mod network;
 mod notices;
+mod ports;
 pub(crate) mod time;
 mod world;

@@ -9,11 +9,15 @@
 mod benchmarks;
 #[path = "engine_lab/containers.rs"]
 mod containers;
+#[path = "engine_lab/guard.rs"]
+mod guard;
 #[path = "engine_lab/laboratory.rs"]
 mod laboratory;
 #[path = "engine_lab/networks.rs"]
 mod networks;
 #[path = "engine_lab/outages.rs"]
 mod outages;
+#[path = "engine_lab/own.rs"]
+mod own;
 #[path = "engine_lab/states.rs"]
 mod states;

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use pouw_net::Contact;
 use pouw_types::{Amount, RentalId};
 
+pub use crate::client::forward::Forward;
+
 mod sim;
 
 pub use sim::{SimCommand, SimPlot};
@@ -74,6 +76,8 @@ pub enum Command {
     Describe(RentalArgs),
     /// Show a task's output
     Logs(LogsArgs),
+    /// Reach a port of a running task from this computer
+    PortForward(ForwardArgs),
     /// End a rental
     Stop(StopArgs),
     /// Go on with a rental that was stopped with its data kept
@@ -335,6 +339,25 @@ pub struct RunArgs {
     /// What to do when the host fails or ends the rental
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnFault::Ask)]
     pub on_fault: OnFault,
+    /// A port of the task, reached from this computer while it runs (repeatable)
+    #[arg(long = "forward", value_name = "PORT[:LOCAL][/udp]", conflicts_with = "detach")]
+    pub forwards: Vec<Forward>,
+}
+
+/// Options of `pouw port-forward`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  pouw port-forward 0x4f 8080              the task's port 8080 at 127.0.0.1:8080
+  pouw port-forward 0x4f 8080:0 53:5353/udp    a free port of this computer; UDP
+
+Only ports under `ports:` of the task can be reached, and only by its client. What passes counts as
+traffic.")]
+pub struct ForwardArgs {
+    /// Its id, or the first digits of one of yours
+    pub rental: String,
+    /// The task's port and, behind the colon, this computer's; 0 takes a free one
+    #[arg(value_name = "PORT[:LOCAL][/udp]", required = true)]
+    pub ports: Vec<Forward>,
 }
 
 /// What a client wants when its host fails.

@@ -2,6 +2,7 @@
 
 pub mod bucket;
 pub mod follow;
+pub mod forward;
 pub mod images;
 pub mod inputs;
 pub mod invoice;

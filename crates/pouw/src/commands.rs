@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 pub(crate) mod devnet;
 pub(crate) mod doctor;
+pub(crate) mod forward;
 pub(crate) mod host;
 mod lanes;
 pub(crate) mod node;

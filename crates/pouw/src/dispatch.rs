@@ -23,6 +23,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Ps(args) => commands::rentals::ps(&session, &args).await,
         Command::Describe(args) => commands::rentals::describe(&session, &args).await,
         Command::Logs(args) => commands::watch::logs(&session, &args).await,
+        Command::PortForward(args) => commands::forward::forward(&session, &args).await,
         Command::Stop(args) => commands::watch::stop(&session, &args).await,
         Command::Start(args) => commands::run::start_again(&session, args).await,
         Command::Cp(args) => commands::watch::cp(&session, &args).await,

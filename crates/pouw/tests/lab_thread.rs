@@ -19,6 +19,8 @@ mod hosts;
 mod life;
 #[path = "thread_lab/mining.rs"]
 mod mining;
+#[path = "thread_lab/network.rs"]
+mod network;
 #[path = "thread_lab/quotes.rs"]
 mod quotes;
 #[path = "thread_lab/reorg.rs"]

@@ -17,6 +17,7 @@ use super::{Report, Scene, Trouble, in_full};
 use crate::door::TaskRequest;
 use crate::engine::{EngineError, Scratch};
 use crate::outcome::{Failure, Outcome};
+use crate::plan::{Container, Guard};
 use crate::sandbox;
 use crate::step::End;
 
@@ -37,10 +38,18 @@ pub(super) async fn copy(scene: Scene<'_>, report: &Report) -> Result<Outcome, T
         Err(error) => return Err(error.into()),
     }
     let taken = take(scene, &request.task, &scratch).await;
-    let seen = match engine.unpause(&id).await {
-        Ok(()) => Outcome::Seen(crate::plan::Container::Running),
-        Err(EngineError::Conflict { .. } | EngineError::NotFound { .. }) => inspect(scene).await?,
-        Err(error) => return Err(error.into()),
+    let unguarded = scene.rental.record().egress && scene.rental.guard() == Guard::Down;
+    let seen = if unguarded {
+        // It goes on when its firewall is up.
+        Outcome::Seen(Container::Paused)
+    } else {
+        match engine.unpause(&id).await {
+            Ok(()) => Outcome::Seen(Container::Running),
+            Err(EngineError::Conflict { .. } | EngineError::NotFound { .. }) => {
+                inspect(scene).await?
+            }
+            Err(error) => return Err(error.into()),
+        }
     };
     report.also(seen).await;
     Ok(match taken {

@@ -165,6 +165,7 @@ async fn upload_all(scene: Scene<'_>, report: &Report) -> Result<Outcome, Troubl
     let Scene { context, rental } = scene;
     let request = task_of(scene)?;
     let scratch = scratch_of(scene, &request.task).await?;
+    super::network::count_last(scene).await;
     read_logs(scene, false).await;
     let late = upload_parts(scene, report, &request, &scratch).await?;
     let mut entries = part_entries(&request, rental.record().parts.into_iter().chain(late));

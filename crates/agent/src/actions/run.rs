@@ -6,7 +6,7 @@ use super::{Scene, Trouble, in_full};
 use crate::door::EventKind;
 use crate::engine::{Channel, ContainerId, EngineError, LogLine, Phase};
 use crate::outcome::{Failure, Outcome};
-use crate::plan::Container;
+use crate::plan::{Container, Guard};
 
 type Done = Result<Outcome, Trouble>;
 
@@ -71,8 +71,10 @@ pub(super) async fn unpause(scene: Scene<'_>) -> Done {
 pub(super) async fn terminate(scene: Scene<'_>) -> Done {
     let id = id_of(scene)?;
     let engine = &scene.context.engine;
-    // A frozen process hears no signal.
-    if look(scene, &id).await? == Container::Paused {
+    // A frozen process hears no signal. One without its firewall gets no moment more.
+    if scene.rental.record().egress && scene.rental.guard() == Guard::Down {
+        engine.kill(&id).await?;
+    } else if look(scene, &id).await? == Container::Paused {
         engine.unpause(&id).await?;
     }
     let grace = super::prepare::task_of(scene)

@@ -9,11 +9,12 @@ use pouw_types::{Offer, RentalId};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::sse::Parser;
 use super::{
-    ErrorBody, Event, Health, QuoteReply, QuoteRequest, RentalStatus, SIGNATURE_HEADER,
-    StopRequest, TIME_HEADER, TaskRequest, message, sign,
+    ErrorBody, Event, Health, NONCE_HEADER, PortName, QuoteReply, QuoteRequest, RentalStatus,
+    SIGNATURE_HEADER, StopRequest, TIME_HEADER, TaskRequest, UPGRADE, message, sign,
 };
 
 /// Most bytes of a reply that is read whole.
@@ -81,6 +82,8 @@ impl Client {
         let endpoint = Url::parse(endpoint).map_err(|error| malformed(&error))?;
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
+            // Only there a connection can become a tunnel.
+            .http1_only()
             .build()
             .map_err(|error| malformed(&error))?;
         Ok(Self { http, endpoint, key })
@@ -154,6 +157,31 @@ impl Client {
         stop: &StopRequest,
     ) -> Result<RentalStatus, ClientError> {
         self.read(self.signed(Method::POST, rental, "/stop", Some(stop))?).await
+    }
+
+    /// A connection to a port of a running task: TCP as bytes, UDP as [`super::datagram`]s.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tunnel(
+        &self,
+        rental: RentalId,
+        port: PortName,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, ClientError> {
+        let nonce: [u8; 16] = rand::random();
+        let what = format!("/ports/{port}");
+        let request = self
+            .signed_bytes(Method::GET, rental, &what, &nonce)?
+            .header(NONCE_HEADER, hex::encode(nonce))
+            .header("connection", "upgrade")
+            .header("upgrade", UPGRADE);
+        let response = self.send(request).await?;
+        if response.status().as_u16() != 101 {
+            let text = format!("{} in the place of a tunnel", response.status());
+            return Err(ClientError::Malformed(text));
+        }
+        let endpoint = self.endpoint.to_string();
+        response.upgrade().await.map_err(|source| ClientError::Unreachable { endpoint, source })
     }
 
     /// The task's output so far.
@@ -242,24 +270,33 @@ impl Client {
         what: &str,
         body: Option<&T>,
     ) -> Result<RequestBuilder, ClientError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.map_err(|error| ClientError::Malformed(error.to_string()))?;
+        let request =
+            self.signed_bytes(method, rental, what, body.as_deref().unwrap_or_default())?;
+        Ok(match body {
+            Some(body) => request.header("content-type", "application/json").body(body),
+            None => request,
+        })
+    }
+
+    /// A request whose signature covers these bytes.
+    fn signed_bytes(
+        &self,
+        method: Method,
+        rental: RentalId,
+        what: &str,
+        bytes: &[u8],
+    ) -> Result<RequestBuilder, ClientError> {
         let Some(key) = &self.key else {
             return Err(ClientError::Malformed("a rental's door needs its client's key".into()));
         };
         let path = format!("/v1/rentals/{rental}{what}");
-        let body = body.map(serde_json::to_vec).transpose();
-        let body = body.map_err(|error| ClientError::Malformed(error.to_string()))?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text =
-            message(method.as_str(), &path, rental, body.as_deref().unwrap_or_default(), now);
+        let text = message(method.as_str(), &path, rental, bytes, now);
         let signature = sign(key, &text).map_err(ClientError::Key)?;
-        let mut request = self
-            .request(method, &path)?
-            .header(TIME_HEADER, now.to_string())
-            .header(SIGNATURE_HEADER, signature);
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
-        }
-        Ok(request)
+        let request = self.request(method, &path)?;
+        Ok(request.header(TIME_HEADER, now.to_string()).header(SIGNATURE_HEADER, signature))
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
@@ -268,7 +305,7 @@ impl Client {
             .send()
             .await
             .map_err(|source| ClientError::Unreachable { endpoint: endpoint(), source })?;
-        if response.status().is_success() {
+        if response.status().is_success() || response.status().as_u16() == 101 {
             return Ok(response);
         }
         let status = response.status().as_u16();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
 use pouw_data::{Checkpoint, InputSlot, Slots};
-use pouw_spec::{Input, Task};
+use pouw_spec::{Input, Port, Task};
 use pouw_types::contracts::{IRentals, Stop};
 use pouw_types::signing::{Signed, SignedQuote};
 use pouw_types::{Amount, MachineId, RentalId};
@@ -130,6 +130,9 @@ pub struct RentalStatus {
     pub steps: Vec<StepBegan>,
     /// Whether the client's task has arrived.
     pub has_task: bool,
+    /// Where the task listens for its client.
+    #[serde(default)]
+    pub ports: Vec<Port>,
     /// Why it does not run right now, if it should.
     pub paused: Option<String>,
     /// Blocks since the opening, 1 for its own; `None`: not in the best chain.

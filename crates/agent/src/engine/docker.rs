@@ -5,20 +5,21 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::errors::Error as ApiError;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use pouw_types::MachineId;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::cgroup::Cgroups;
 use super::scratch::ScratchFolder;
 use super::{
     ContainerId, Created, Engine, EngineError, EngineInfo, ExecOutput, ExecRequest, Exit,
-    ImageInfo, ImageRef, LogStream, MachineState, NetworkName, Observed, OurWorkload, Owner,
-    PullProgress, Scope, Scratch, ScratchRequest, Stats, Workload, firewall,
+    ImageInfo, ImageRef, LogStream, MachineState, NetworkName, NetworkSeen, Observed, OurWorkload,
+    Owner, PullProgress, Scope, Scratch, ScratchRequest, Stats, Workload, firewall,
 };
 
 mod create;
@@ -79,6 +80,9 @@ pub struct DockerEngine {
     client: OnceCell<Docker>,
     scratch: ScratchFolder,
     cgroups: Cgroups,
+    /// Digest of the firewall's rules as the kernel showed them when they were loaded.
+    firewall: Mutex<Option<String>>,
+    changes: std::sync::OnceLock<firewall::Changes>,
 }
 
 impl DockerEngine {
@@ -86,7 +90,14 @@ impl DockerEngine {
     #[must_use]
     pub fn new(config: DockerConfig) -> Self {
         let scratch = ScratchFolder::new(&config.data, config.reserve_bytes);
-        Self { config, client: OnceCell::new(), scratch, cgroups: Cgroups::new("/") }
+        Self {
+            config,
+            client: OnceCell::new(),
+            scratch,
+            cgroups: Cgroups::new("/"),
+            firewall: Mutex::default(),
+            changes: std::sync::OnceLock::new(),
+        }
     }
 
     /// How the engine is used.
@@ -211,7 +222,7 @@ impl Engine for DockerEngine {
             self.scratch.prepare()?;
         }
         if info.egress {
-            firewall::load().await?;
+            self.load_firewall().await?;
         }
         Ok(info)
     }
@@ -291,6 +302,18 @@ impl Engine for DockerEngine {
 
     async fn remove_network(&self, owner: &Owner) -> Result<(), EngineError> {
         self.drop_network(owner).await
+    }
+
+    async fn watch_network(&self, owner: &Owner) -> Result<NetworkSeen, EngineError> {
+        self.watch_bridge(owner).await
+    }
+
+    async fn guard_network(&self, owner: &Owner) -> Result<(), EngineError> {
+        self.put_guard_up(owner).await
+    }
+
+    fn firewall_changes(&self) -> watch::Receiver<()> {
+        self.changes.get_or_init(firewall::Changes::listen).heard()
     }
 
     async fn create_scratch(&self, request: &ScratchRequest) -> Result<Scratch, EngineError> {

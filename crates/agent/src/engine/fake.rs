@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use pouw_types::Isolation;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{
     CgroupLayout, ContainerId, Created, Engine, EngineError, EngineInfo, ExecOutput, ExecRequest,
-    Exit, ImageInfo, ImageRef, Limits, LogLine, LogStream, MachineState, NetworkName, Observed,
-    OurWorkload, Owner, Phase, PullProgress, PullStatus, Scope, Scratch, ScratchRequest, Stats,
-    User, Workload,
+    Exit, ImageInfo, ImageRef, Limits, LogLine, LogStream, MachineState, NetworkName, NetworkSeen,
+    Observed, OurWorkload, Owner, Phase, PullProgress, PullStatus, Scope, Scratch, ScratchRequest,
+    Stats, User, Workload,
 };
 
 /// What a container does when it is started.
@@ -58,6 +58,12 @@ struct Inner {
     scripts: BTreeMap<String, Script>,
     execs: VecDeque<ExecOutput>,
     calls: Vec<String>,
+    /// Where running containers are reached.
+    address: Option<std::net::IpAddr>,
+    /// Bytes that passed each rental's bridge.
+    traffic: BTreeMap<String, u64>,
+    /// Whether another program took the firewall away.
+    firewall_gone: bool,
 }
 
 /// An engine in memory.
@@ -67,6 +73,7 @@ pub struct FakeEngine {
     changed: Arc<Notify>,
     folder: PathBuf,
     clock_ms: Arc<dyn Clock>,
+    firewall: watch::Sender<()>,
 }
 
 /// Where a fake engine takes its time from.
@@ -99,6 +106,7 @@ impl FakeEngine {
             changed: Arc::new(Notify::new()),
             folder: folder.into(),
             clock_ms,
+            firewall: watch::Sender::new(()),
         }
     }
 
@@ -160,6 +168,24 @@ impl FakeEngine {
     pub fn set_stats(&self, id: &ContainerId, stats: Stats) {
         if let Some(container) = self.lock().containers.get_mut(id) {
             container.stats = stats;
+        }
+    }
+
+    /// Says how much has passed a rental's bridge.
+    pub fn set_traffic(&self, owner: &Owner, bytes: u64) {
+        self.lock().traffic.insert(owner.bridge_name(), bytes);
+    }
+
+    /// Says where running containers are reached.
+    pub fn set_address(&self, address: std::net::IpAddr) {
+        self.lock().address = Some(address);
+    }
+
+    /// Takes the firewall away, as another program may; with `told`, the agent hears of it at once.
+    pub fn flush_firewall(&self, told: bool) {
+        self.lock().firewall_gone = true;
+        if told {
+            self.firewall.send_replace(());
         }
     }
 
@@ -446,12 +472,13 @@ impl Engine for FakeEngine {
 
     async fn inspect(&self, id: &ContainerId) -> Result<Observed, EngineError> {
         let mut inner = self.enter("inspect", id.as_str())?;
+        let address = inner.address;
         let container = find(&mut inner, id)?;
         Ok(Observed {
             phase: container.phase,
             started_ms: container.exit.map_or(0, |exit| exit.started_ms),
             exit: container.exit.filter(|_| container.phase == Phase::Exited),
-            address: None,
+            address,
             pid: 0,
         })
     }
@@ -531,6 +558,29 @@ impl Engine for FakeEngine {
         let name = owner.bridge_name();
         self.enter("remove_network", &name)?.networks.remove(&name);
         Ok(())
+    }
+
+    async fn watch_network(&self, owner: &Owner) -> Result<NetworkSeen, EngineError> {
+        let name = owner.bridge_name();
+        let inner = self.enter("watch_network", &name)?;
+        let bytes = inner.traffic.get(&name).copied().unwrap_or(0);
+        let gone = inner.firewall_gone;
+        Ok(NetworkSeen { guarded: !gone, bytes: (!gone).then_some(bytes) })
+    }
+
+    async fn guard_network(&self, owner: &Owner) -> Result<(), EngineError> {
+        let name = owner.bridge_name();
+        let mut inner = self.enter("guard_network", &name)?;
+        if inner.firewall_gone {
+            inner.firewall_gone = false;
+            // What was counted went with the rules.
+            inner.traffic.clear();
+        }
+        Ok(())
+    }
+
+    fn firewall_changes(&self) -> watch::Receiver<()> {
+        self.firewall.subscribe()
     }
 
     async fn create_scratch(&self, request: &ScratchRequest) -> Result<Scratch, EngineError> {

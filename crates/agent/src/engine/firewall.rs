@@ -5,8 +5,16 @@
 //! rentals. In nftables an *accept* ends one chain only while a *drop* is final; so whatever the
 //! engine's own rules accept, before or after, what is dropped here stays dropped, and the engine's
 //! tables, of whichever back end, are not touched.
+//!
+//! What passes is counted in a second table, [`traffic`]: counters change with each rental, and the
+//! guard never does.
 
 use super::{EngineError, tool};
+
+mod changes;
+pub(crate) mod traffic;
+
+pub(crate) use changes::Changes;
 
 /// The table that is ours.
 const TABLE: &str = "inet pouw";
@@ -96,23 +104,57 @@ pub(crate) async fn load() -> Result<(), EngineError> {
     tool::run_as_root("nft", &["-f", "-"], Some(&ruleset())).await.map(drop)
 }
 
-/// Takes the table away again, as uninstalling does.
+/// Takes the tables away again, as uninstalling does.
 ///
 /// # Errors
 /// Where `nft` is missing or refuses.
 pub async fn unload() -> Result<(), EngineError> {
-    let text = format!("table {TABLE} {{\n}}\ndelete table {TABLE}\n");
+    let gone = |table: &str| format!("table {table} {{\n}}\ndelete table {table}\n");
+    let text = gone(TABLE) + &gone(traffic::TABLE);
     tool::run_as_root("nft", &["-f", "-"], Some(&text)).await.map(drop)
+}
+
+/// What the kernel has of a table; none when there is no such table.
+async fn listed(table: &str) -> Result<Option<String>, EngineError> {
+    let commands = format!("list table {table}\n");
+    match tool::run_as_root("nft", &["-f", "-"], Some(&commands)).await {
+        Ok(text) => Ok(Some(text)),
+        Err(EngineError::Tool { message, .. }) if message.contains("No such file") => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The digest of the table as the kernel has it; none when there is no table.
 pub(crate) async fn digest() -> Result<Option<String>, EngineError> {
-    let tables = tool::run_as_root("nft", &["list", "tables"], None).await?;
-    if !tables.lines().any(|line| line.trim() == format!("table {TABLE}")) {
-        return Ok(None);
-    }
-    let rules = tool::run_as_root("nft", &["-s", "list", "table", "inet", "pouw"], None).await?;
-    Ok(Some(blake3::hash(rules.as_bytes()).to_hex().to_string()))
+    Ok(listed(TABLE).await?.map(|rules| digest_of(&rules)))
+}
+
+fn digest_of(rules: &str) -> String {
+    blake3::hash(rules.as_bytes()).to_hex().to_string()
+}
+
+/// Both tables as the kernel has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Digest of everything in them that no rental changes.
+    pub(crate) rules: String,
+    /// What is counted.
+    pub(crate) traffic: traffic::Traffic,
+}
+
+/// Looks at both tables; none when one of them is missing.
+///
+/// In two runs: one run of `nft` 1.0.6 that lists two tables finds only the last.
+pub(crate) async fn look() -> Result<Option<Seen>, EngineError> {
+    let (guard, traffic) = tokio::try_join!(listed(TABLE), listed(traffic::TABLE))?;
+    Ok(guard.zip(traffic).and_then(|(guard, traffic)| seen(&guard, &traffic)))
+}
+
+/// Reads what `nft` lists of both tables.
+fn seen(guard: &str, counted: &str) -> Option<Seen> {
+    let chain = counted.get(counted.find("chain ")?..)?;
+    let rules = digest_of(&format!("{guard}{chain}"));
+    Some(Seen { rules, traffic: traffic::Traffic::read(counted) })
 }
 
 #[cfg(test)]
@@ -136,6 +178,56 @@ mod tests {
         for line in ruleset().lines().filter(|line| line.ends_with("drop")) {
             assert!(line.contains("ifname \"pouw-*\""), "{line}");
         }
+    }
+
+    const GUARD: &str = "table inet pouw {\n\tchain to_machine {\n\t}\n}\n";
+    /// What `nft` 1.0.6 lists.
+    const LISTED: &str = "table inet pouw-traffic {
+\tcounter pouw-ab_00000000_sent {
+\t\tpackets 3 bytes 180
+\t}
+
+\tcounter pouw-ab_00000000_received {
+\t\tpackets 2 bytes 4096
+\t}
+
+\tmap sent {
+\t\ttype ifname : counter
+\t\telements = { \"pouw-ab\" : \"pouw-ab_00000000_sent\" }
+\t}
+
+\tmap received {
+\t\ttype ifname : counter
+\t\telements = { \"pouw-ab\" : \"pouw-ab_00000000_received\" }
+\t}
+
+\tchain through {
+\t\ttype filter hook forward priority 300; policy accept;
+\t\tcounter name iifname map @sent
+\t\tcounter name oifname map @received
+\t}
+}
+";
+
+    #[test]
+    fn counters_and_bridges_leave_the_digest_as_it_is_and_rules_do_not() {
+        let before = seen(GUARD, LISTED).unwrap();
+        let counted = seen(GUARD, &LISTED.replace("bytes 180", "bytes 999")).unwrap();
+        assert_eq!(counted.rules, before.rules);
+        assert_ne!(counted.traffic, before.traffic);
+        let line = "\t\telements = { \"pouw-ab\" : \"pouw-ab_00000000_sent\" }\n";
+        let without = LISTED.replace(line, "");
+        assert_ne!(without, LISTED);
+        assert_eq!(seen(GUARD, &without).unwrap().rules, before.rules);
+        let rule = "\t\tcounter name oifname map @received\n";
+        for (guard, counted) in [
+            (GUARD.to_owned(), LISTED.replace(rule, "")),
+            (GUARD.replace("to_machine", "to_nowhere"), LISTED.to_owned()),
+            (GUARD.to_owned(), LISTED.replace("priority 300", "priority -300")),
+        ] {
+            assert_ne!(seen(&guard, &counted).unwrap().rules, before.rules, "{guard}{counted}");
+        }
+        assert_eq!(seen(GUARD, "table inet pouw-traffic {\n}\n"), None);
     }
 
     #[test]

@@ -192,6 +192,15 @@ pub struct Observed {
     pub pid: u32,
 }
 
+/// A rental's bridge as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSeen {
+    /// Whether the firewall around it is as it was loaded.
+    pub guarded: bool,
+    /// Bytes that passed it so far, both ways; none where they are not counted.
+    pub bytes: Option<u64>,
+}
+
 /// A container of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OurWorkload {

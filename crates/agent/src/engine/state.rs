@@ -37,6 +37,9 @@ pub struct MachineState {
     pub scratch_files: BTreeSet<String>,
     /// Digest of the firewall table's rules, or that there is none.
     pub firewall: BTreeSet<String>,
+    /// Counters of tasks' traffic by name.
+    #[serde(default)]
+    pub counters: BTreeSet<String>,
     /// Processes that carry the machine's mark.
     pub processes: BTreeSet<String>,
 }
@@ -54,11 +57,12 @@ impl MachineState {
             loops: BTreeSet::new(),
             scratch_files: BTreeSet::new(),
             firewall: BTreeSet::new(),
+            counters: BTreeSet::new(),
             processes: BTreeSet::new(),
         }
     }
 
-    fn kinds(&self) -> [(&'static str, &BTreeSet<String>); 8] {
+    fn kinds(&self) -> [(&'static str, &BTreeSet<String>); 9] {
         [
             ("container", &self.containers),
             ("network", &self.networks),
@@ -67,6 +71,7 @@ impl MachineState {
             ("loop", &self.loops),
             ("scratch", &self.scratch_files),
             ("firewall", &self.firewall),
+            ("counter", &self.counters),
             ("process", &self.processes),
         ]
     }

@@ -65,12 +65,59 @@ pub(crate) fn marked_processes(machine_label: &str, scope: Scope) -> Vec<u32> {
     if let Scope::Rental(rental) = scope {
         marks.push(format!("{MARK_RENTAL}={:#x}", rental.get()));
     }
-    let Ok(folder) = std::fs::read_dir("/proc") else { return Vec::new() };
-    folder
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| carries(*pid, &marks))
-        .collect()
+    processes_with(&marks)
+}
+
+/// The processes whose environment carries all of these `NAME=value` marks.
+fn processes_with(marks: &[String]) -> Vec<u32> {
+    processes().filter(|pid| carries(*pid, marks)).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let folder = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    folder.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+}
+
+/// A process, all that descend from it, and all that carry the mark of its command: what a command
+/// started inside a container has become.
+pub(crate) fn family(first: Option<u32>, mark: &str) -> BTreeSet<u32> {
+    let mut family: BTreeSet<u32> = processes_with(&[mark.to_owned()]).into_iter().collect();
+    family.extend(first.filter(|pid| parent_of(*pid).is_some()));
+    let parents: Vec<(u32, u32)> =
+        processes().filter_map(|pid| Some((pid, parent_of(pid)?))).collect();
+    loop {
+        let before = family.len();
+        let children = parents.iter().filter(|(_, parent)| family.contains(parent));
+        let children: Vec<u32> = children.map(|(pid, _)| *pid).collect();
+        family.extend(children);
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
+/// Whether a process is in the control group of a container, by the container's identity.
+pub(crate) fn is_in_group_of(pid: u32, container: &str) -> bool {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
+    !container.is_empty() && groups.is_ok_and(|groups| groups.contains(container))
+}
+
+/// The parent of a process that runs; none of one that is gone, or dead and not reaped.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    fields.next()?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
+}
+
+/// Ends a process at once.
+pub(crate) fn end(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid
+        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+    {
+        tracing::debug!(%error, "a process of ours ended by itself");
+    }
 }
 
 fn carries(pid: u32, marks: &[String]) -> bool {

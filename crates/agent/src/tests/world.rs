@@ -262,7 +262,7 @@ fn check_reason(
     let (rules, best) = (Network::devnet().rental, &rental.best);
     let holds = match reason {
         Reason::Completed => best.isFinal,
-        Reason::Limit => best.activeS >= quote.caps.activeS,
+        Reason::Limit => best.activeS >= quote.caps.activeS || best.trafficB >= quote.caps.trafficB,
         Reason::OutOfFunds => {
             let storage = best.storageGibS + u128::from(quote.caps.storageGib) * 60;
             let active = (best.activeS + 60).min(quote.caps.activeS);
@@ -559,7 +559,7 @@ pub(super) fn config() -> HostConfig {
         },
         bond: Amount::ZERO,
         isolation: vec![Isolation::Runc],
-        egress: false,
+        egress: true,
         available_s: 30 * 86_400,
         scratch: None,
         tuning: Tuning { patience_s: 60, settle_s: 3_600, ..Tuning::default() },

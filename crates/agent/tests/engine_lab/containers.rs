@@ -287,6 +287,35 @@ async fn a_command_runs_inside_and_its_output_is_bounded() {
     .await;
 }
 
+/// what takes too long is gone, with what it left behind; the task itself goes on.
+#[tokio::test]
+async fn a_command_that_takes_too_long_is_ended_with_all_that_it_started() {
+    on_own_machine(|lab| async move {
+        let id = lab.start(&lab.workload("run", "sleep 1111")).await;
+        let mut request = ExecRequest {
+            command: ["/bin/sh", "-c", "sleep 2221 & (sleep 2222 &); sleep 2223; sleep 2224"]
+                .map(str::to_owned)
+                .into(),
+            env: Default::default(),
+            user: None,
+            timeout_ms: 500,
+            output_bytes: 1_000,
+        };
+        let error = lab.engine.exec(&id, &request).await.expect_err("too slow");
+        assert!(matches!(error, EngineError::Timeout { .. }), "{error}");
+        request.command =
+            ["/bin/sh", "-c", "grep -l -E '222[1-4]|111[1]' /proc/[0-9]*/cmdline | head -n 9"]
+                .map(str::to_owned)
+                .into();
+        request.timeout_ms = 20_000;
+        let output = lab.engine.exec(&id, &request).await.expect("ran");
+        let seen = lab.engine.inspect(&id).await.expect("looked at");
+        assert_eq!(output.stdout.trim(), "/proc/1/cmdline", "{output:?}");
+        assert_eq!(seen.phase, Phase::Running);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_container_is_made_once_and_never_over_another() {
     on_own_machine(|lab| async move {

@@ -3,17 +3,15 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
 };
 use futures::StreamExt;
-use pouw_agent::engine::{
-    DockerConfig, DockerEngine, Engine as _, EngineError, ImageRef, Phase, PullStatus,
-};
+use pouw_agent::engine::{Engine as _, EngineError, ImageRef, Phase, PullStatus};
 
 use crate::laboratory::{Laboratory, on_own_machine, soon, until};
+use crate::own::{OwnEngine, engine_at};
 
 /// A process that ends with the test.
 struct Ended(Child);
@@ -120,106 +118,6 @@ async fn an_image_is_pulled_by_its_digest_with_its_progress() {
     .await;
 }
 
-/// An engine of the test's own, which it may kill.
-struct OwnEngine {
-    child: Option<Child>,
-    folder: std::path::PathBuf,
-}
-
-impl OwnEngine {
-    fn host(&self) -> String {
-        format!("unix://{}", self.folder.join("docker.sock").display())
-    }
-
-    async fn start(&mut self) {
-        let folder = self.folder.clone();
-        let at = |name: &str| folder.join(name).display().to_string();
-        std::fs::write(at("none.json"), "{}").expect("a configuration");
-        for _ in 0..3 {
-            let log = std::fs::File::create(self.folder.join("log")).expect("a log");
-            // In a network of its own: an engine without a bridge removes another one's docker0.
-            let child = Command::new("unshare")
-                .args([
-                    "--net",
-                    "dockerd",
-                    "--iptables=false",
-                    "--ip6tables=false",
-                    "--bridge=none",
-                ])
-                .args(["--config-file", &at("none.json"), "-H", &self.host()])
-                .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
-                .args(["--pidfile", &at("pid")])
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .expect("unshare; install the package util-linux");
-            self.child = Some(child);
-            let engine = engine_at(&self.host(), &self.folder);
-            for _ in 0..300 {
-                if engine.describe().await.is_ok() {
-                    return;
-                }
-                let child = self.child.as_mut().expect("just started");
-                if child.try_wait().expect("asked").is_some() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            self.kill();
-        }
-        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        panic!("an own dockerd does not start: {log}");
-    }
-
-    /// Ends it without warning, and the containerd it has started.
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-        for name in ["exec/containerd/containerd.pid", "pid"] {
-            let path = self.folder.join(name);
-            let Ok(text) = std::fs::read_to_string(&path) else { continue };
-            drop(std::fs::remove_file(&path));
-            self.kill_own(text.trim());
-        }
-    }
-
-    /// Kills a process if it is one of this engine's.
-    fn kill_own(&self, pid: &str) {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if String::from_utf8_lossy(&line).contains(&self.folder.display().to_string()) {
-            drop(Command::new("kill").args(["-9", pid]).output());
-        }
-    }
-}
-
-impl Drop for OwnEngine {
-    fn drop(&mut self) {
-        self.kill();
-        // The shim of a container outlives its engine; it names the engine's folder.
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids: Vec<String> =
-            processes.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        pids.iter().filter(|pid| pid.parse::<u32>().is_ok()).for_each(|pid| self.kill_own(pid));
-        let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let folder = self.folder.display().to_string();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(1));
-        let mut points: Vec<&str> = points.filter(|point| point.starts_with(&folder)).collect();
-        points.reverse();
-        for point in points {
-            drop(Command::new("umount").args(["-l", point]).output());
-        }
-    }
-}
-
-fn engine_at(host: &str, folder: &Path) -> DockerEngine {
-    let mut config = DockerConfig::new(pouw_types::MachineId::default(), folder.join("agent"));
-    config.host = host.to_owned();
-    config.reserve_bytes = 0;
-    DockerEngine::new(config)
-}
-
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_said_to_be_unavailable() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -235,7 +133,7 @@ async fn an_engine_that_is_not_there_is_said_to_be_unavailable() {
 #[tokio::test]
 async fn an_engine_killed_in_the_middle_of_a_call_can_be_used_again_after_it_is_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut own = OwnEngine { child: None, folder: folder.path().to_owned() };
+    let mut own = OwnEngine::apart(folder.path());
     own.start().await;
     let lab = Laboratory::new(&folder.path().join("agent"), Some(own.host())).await;
     let script = "trap 'exit 0' TERM; echo one; while true; do sleep 0.1; done";

@@ -19,8 +19,9 @@ use pouw_types::{Network, Offer, RentalId};
 use serde::Serialize;
 
 use super::watch::{Opened, judge};
-use crate::cli::{OnFault, PasswordArgs, PlanArgs, RunArgs, StartArgs};
+use crate::cli::{Forward, OnFault, PasswordArgs, PlanArgs, RunArgs, StartArgs};
 use crate::client::bucket::{Bucket, now_ms, now_s};
+use crate::client::forward::{carry, listen};
 use crate::client::images::Images;
 use crate::client::inputs::{self, Found};
 use crate::client::node::Node;
@@ -181,13 +182,24 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
         None => None,
     };
     agree_to_opening(session, args, &prepared.valid.task)?;
+    check_forwards(&prepared.valid.task, &args.forwards)?;
     let mut consented = args.yes;
     loop {
+        // A port that is taken is told before money moves.
+        let listening = listen(&args.forwards).await?;
         let started = start(session, &prepared, args, &mut from, consented).await?;
         let Some(opened) = started else {
             return Ok(());
         };
-        let end = attend(session, &opened, args.on_fault).await?;
+        for one in &listening {
+            session.output.note(format!("forward    {}", one.told()));
+        }
+        let end = tokio::select! {
+            end = attend(session, &opened, args.on_fault) => end?,
+            () = carry(listening, opened.door.clone(), opened.run.rental, session.output) => {
+                anyhow::bail!("the forwards ended");
+            }
+        };
         let rental = opened.run.rental.to_string();
         if !is_hosts_end(&end) || !goes_on(session, args.on_fault, &prepared.valid.task, &rental) {
             if let Some(folder) = &args.output {
@@ -244,6 +256,7 @@ pub(crate) async fn start_again(session: &Session, args: StartArgs) -> anyhow::R
         output: args.output,
         resume: Some(before.rental.to_string()),
         on_fault: OnFault::Ask,
+        forwards: Vec::new(),
     };
     run(session, &args).await
 }
@@ -327,6 +340,16 @@ fn agree_to_opening(session: &Session, args: &RunArgs, task: &Task) -> anyhow::R
     let text = "not rented: the task says mineable: opening, and nobody agreed to what that shows: add \
                 --allow-opening (-y alone does not agree), or write mineable: none";
     Err(Refused(text.to_owned()).into())
+}
+
+fn check_forwards(task: &Task, forwards: &[Forward]) -> Result<(), WrongInput> {
+    match forwards.iter().find(|forward| !task.ports.contains(&forward.port.0)) {
+        Some(forward) => {
+            let text = format!("--forward {forward}: name the port under `ports:` in the task");
+            Err(WrongInput(text))
+        }
+        None => Ok(()),
+    }
 }
 
 fn read_secrets(valid: &ValidTask, folder: &Path) -> anyhow::Result<BTreeMap<String, Secret>> {

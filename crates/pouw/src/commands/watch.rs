@@ -58,7 +58,8 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn find(session: &Session, args: &RentalArgs) -> anyhow::Result<Self> {
+    /// One of this account's rentals.
+    pub(crate) fn find(session: &Session, args: &RentalArgs) -> anyhow::Result<Self> {
         let run = Runs::new(&session.places.data).find(args.rental.as_deref())?;
         let key = session.unlock(&PasswordArgs::default())?;
         if key.address() != run.client {

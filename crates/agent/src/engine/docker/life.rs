@@ -10,13 +10,17 @@ use bollard::query_parameters::{
 };
 use futures::StreamExt;
 
-use super::super::{ContainerId, EngineError, ExecOutput, ExecRequest, Exit, Phase};
+use super::super::{ContainerId, EngineError, ExecOutput, ExecRequest, Exit, Phase, traces};
 use super::{DockerEngine, gone_is_done, shortened};
 
 /// How long one wait lasts before the container is looked at: a lost answer costs this at most.
 const WAIT_SLICE: Duration = Duration::from_secs(30);
 /// How often a removal that another one is busy with is looked at.
 const REMOVE_TRIES: u32 = 40;
+/// How often the processes of a command that took too long are killed, 50 ms apart.
+const END_TRIES: u32 = 40;
+/// Environment variable that marks the processes of one command inside a container.
+const MARK_EXEC: &str = "POUW_EXEC";
 
 impl DockerEngine {
     pub(super) async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError> {
@@ -132,7 +136,9 @@ impl DockerEngine {
     ) -> Result<ExecOutput, EngineError> {
         let client = self.client().await?;
         let operation = "run a command in the container";
-        let env = request.env.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mark = format!("{MARK_EXEC}={:032x}", rand::random::<u128>());
+        let env = request.env.0.iter().map(|(name, value)| format!("{name}={value}"));
+        let env = env.chain([mark.clone()]).collect();
         let options = CreateExecOptions::<String> {
             cmd: Some(request.command.clone()),
             env: Some(env),
@@ -170,7 +176,38 @@ impl DockerEngine {
             output.code = client.inspect_exec(&made.id).await?.exit_code.unwrap_or(-1);
             Ok(output)
         };
-        self.bound(operation, request.timeout_ms, &named(id), run).await
+        let done = self.bound(operation, request.timeout_ms, &named(id), run).await;
+        if matches!(done, Err(EngineError::Timeout { .. }))
+            && let Err(error) = self.end_command(id, &made.id, &mark).await
+        {
+            tracing::warn!(%error, %id, "a command that took too long is still there");
+        }
+        done
+    }
+
+    /// Ends a command inside a container with all that it started: the engine itself can't.
+    async fn end_command(
+        &self,
+        id: &ContainerId,
+        command: &str,
+        mark: &str,
+    ) -> Result<(), EngineError> {
+        let operation = "end a command in the container";
+        let client = self.client().await?;
+        let found = self.call(operation, &named(id), client.inspect_exec(command)).await?;
+        let first = found.pid.and_then(|pid| u32::try_from(pid).ok());
+        for _ in 0..END_TRIES {
+            // A number may have passed to another process: the container's own are in its group.
+            let first = first.filter(|pid| traces::is_in_group_of(*pid, id.as_str()));
+            let family = traces::family(first, mark);
+            if family.is_empty() {
+                return Ok(());
+            }
+            family.into_iter().for_each(traces::end);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let reason = "its processes do not end".to_owned();
+        Err(EngineError::Conflict { operation, reason })
     }
 
     pub(super) async fn remove_container(&self, id: &ContainerId) -> Result<(), EngineError> {

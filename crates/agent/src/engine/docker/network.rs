@@ -1,12 +1,13 @@
 //! A rental's own bridge.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 
 use bollard::models::{Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::super::workload::LABEL_RENTAL;
-use super::super::{EngineError, NetworkName, Owner, firewall};
+use super::super::{EngineError, NetworkName, NetworkSeen, Owner, firewall, tool};
 use super::{DockerEngine, gone_is_done};
 
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
@@ -20,12 +21,12 @@ impl DockerEngine {
             reason: format!("its firewall cannot be loaded: {error}"),
         };
         // Loaded again each time: another program may have flushed all tables since the start.
-        firewall::load().await.map_err(unsupported)?;
+        self.put_guard_up(owner).await.map_err(unsupported)?;
         if self.networks().await?.iter().any(|found| is_of(found, owner) && is_right(found, &name))
         {
             return Ok(NetworkName::new(name));
         }
-        self.drop_network(owner).await?;
+        self.drop_bridges(owner).await?;
         let client = self.client().await?;
         let request = NetworkCreateRequest {
             name: name.clone(),
@@ -54,10 +55,37 @@ impl DockerEngine {
     }
 
     pub(super) async fn drop_network(&self, owner: &Owner) -> Result<(), EngineError> {
+        self.drop_bridges(owner).await?;
+        if tool::find("nft").is_some() { firewall::traffic::remove(owner).await } else { Ok(()) }
+    }
+
+    async fn drop_bridges(&self, owner: &Owner) -> Result<(), EngineError> {
         for found in self.networks().await?.iter().filter(|found| is_of(found, owner)) {
             self.drop_network_by_id(found.id.as_deref().unwrap_or_default()).await?;
         }
         Ok(())
+    }
+
+    /// Loads both tables, and notes how the kernel shows their rules.
+    pub(super) async fn load_firewall(&self) -> Result<(), EngineError> {
+        firewall::load().await?;
+        firewall::traffic::load().await?;
+        let rules = firewall::look().await?.map(|seen| seen.rules);
+        *self.firewall.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+        Ok(())
+    }
+
+    pub(super) async fn put_guard_up(&self, owner: &Owner) -> Result<(), EngineError> {
+        self.load_firewall().await?;
+        firewall::traffic::add(owner).await
+    }
+
+    pub(super) async fn watch_bridge(&self, owner: &Owner) -> Result<NetworkSeen, EngineError> {
+        let loaded = self.firewall.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen = firewall::look().await?;
+        let bytes = seen.as_ref().and_then(|seen| seen.traffic.of(owner));
+        let as_loaded = loaded.is_some() && seen.map(|seen| seen.rules) == loaded;
+        Ok(NetworkSeen { guarded: as_loaded && bytes.is_some(), bytes })
     }
 
     pub(super) async fn drop_network_by_id(&self, id: &str) -> Result<(), EngineError> {

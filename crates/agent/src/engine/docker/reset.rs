@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder};
 
 use super::super::workload::LABEL_RENTAL;
-use super::super::{ContainerId, EngineError, MachineState, Scope, firewall, tool, traces};
+use super::super::{ContainerId, EngineError, MachineState, Owner, Scope, firewall, tool, traces};
 use super::{DockerEngine, gone_is_done};
 
 /// How often a reset tries before it says what is left: a loop device or a killed process needs a
@@ -35,6 +35,7 @@ impl DockerEngine {
         if tool::find("nft").is_some() {
             let digest = firewall::digest().await.unwrap_or(None);
             state.firewall.insert(digest.unwrap_or_else(|| "absent".to_owned()));
+            state.counters = self.counters(scope).await;
         }
         state.processes = traces::marked_processes(&self.machine_label(), scope)
             .into_iter()
@@ -76,12 +77,14 @@ impl DockerEngine {
             // Its name is read again: a number may have passed to another process.
             let entry = traces::process_entry(pid);
             if entry.is_some_and(|entry| now.processes.contains(&entry) && !kept.contains(&entry)) {
-                end(pid);
+                traces::end(pid);
             }
         }
         for id in now.networks.difference(&saved.networks) {
             self.drop_network_by_id(id).await?;
         }
+        let counters = now.counters.difference(&saved.counters).cloned().collect();
+        firewall::traffic::remove_named(&counters).await?;
         for name in now.volumes.difference(&saved.volumes) {
             let client = self.client().await?;
             let options = RemoveVolumeOptionsBuilder::default().force(true).build();
@@ -95,6 +98,17 @@ impl DockerEngine {
             firewall::load().await?;
         }
         Ok(())
+    }
+
+    /// The counters of traffic in scope; none where the table can't be read.
+    async fn counters(&self, scope: Scope) -> BTreeSet<String> {
+        let machine = self.config.machine;
+        let mut names = firewall::traffic::names().await.unwrap_or_default();
+        names.retain(|name| match scope {
+            Scope::Machine => firewall::traffic::is_of_machine(name, machine),
+            Scope::Rental(rental) => firewall::traffic::is_of(name, &Owner { machine, rental }),
+        });
+        names
     }
 
     /// The scratch file systems of which anything is here that was not saved.
@@ -132,14 +146,5 @@ fn in_scope(scope: Scope, labels: Option<&HashMap<String, String>>) -> bool {
             let label = labels.and_then(|labels| labels.get(LABEL_RENTAL));
             label == Some(&format!("{:#x}", rental.get()))
         }
-    }
-}
-
-fn end(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid
-        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL)
-    {
-        tracing::debug!(%error, "a process of ours ended by itself");
     }
 }
