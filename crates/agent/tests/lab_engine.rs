@@ -11,6 +11,9 @@ mod benchmarks;
 mod containers;
 #[path = "engine_lab/guard.rs"]
 mod guard;
+#[cfg(target_arch = "x86_64")]
+#[path = "engine_lab/gvisor.rs"]
+mod gvisor;
 #[path = "engine_lab/laboratory.rs"]
 mod laboratory;
 #[path = "engine_lab/networks.rs"]
