@@ -34,6 +34,8 @@ def test_a_product_that_wins_satisfies_the_second_verifier(host):
     until("it is taken", lambda: pouw.mining().taken == 1)
     mined = pouw.mining()
     assert (mined.mined_macs, mined.all_macs) == (1024 * 1024 * 32, 1030 * 1024 * 40) and mined.share < 1
+    # W-9: the host is told how much that was.
+    until("it is told", lambda: pouw.mining() and host.mined == mined.mined_macs)
 
 
 def test_a_layer_mines_in_its_anchor_s_window_and_gives_the_same_numbers(host):
