@@ -493,7 +493,10 @@ async fn look(
     let machine = snapshot.machine.clone();
     shared.chain.send_replace(snapshot);
     match machine {
-        Some(machine) => offer::keep_bond(shared, &machine).await,
+        Some(machine) => {
+            offer::keep_bond(shared, &machine).await?;
+            offer::keep_lane_key(shared, &machine).await
+        }
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use pouw_types::{Amount, Floor, Isolation, Resources};
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,13 @@ pub struct HostConfig {
     /// Who gets the money of rentals; zero: the operator.
     #[serde(default)]
     pub payout: Address,
-    /// Who gets the credits of rentals; zero: the payout address.
+    /// Who is paid for the blocks that this machine's rentals help to win; zero: the payout address.
     #[serde(default)]
     pub miner: Address,
+    /// What `Hosts.setLaneKey` is told, the public half of the key that wins blocks of lane 2; zero:
+    /// what is registered stays. Not in the file: the program makes the key.
+    #[serde(skip)]
+    pub lane_key: B256,
     /// How many shares the machine is rented in.
     #[serde(default = "one")]
     pub units: u32,

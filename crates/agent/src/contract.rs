@@ -75,6 +75,13 @@ pub enum HostCall {
         /// The digest of the offer.
         offer_hash: B256,
     },
+    /// Names the key that wins blocks of lane 2 by this machine's credit.
+    SetLaneKey {
+        /// Which machine.
+        machine: MachineId,
+        /// Ed25519, the public half.
+        lane_key: B256,
+    },
     /// the rental is prepared.
     Ready(RentalId),
     /// a newer receipt.
@@ -124,7 +131,10 @@ impl HostCall {
     #[must_use]
     pub const fn to(&self) -> Address {
         match self {
-            Self::Register { .. } | Self::AddBond { .. } | Self::SetOffer { .. } => HOSTS,
+            Self::Register { .. }
+            | Self::AddBond { .. }
+            | Self::SetOffer { .. }
+            | Self::SetLaneKey { .. } => HOSTS,
             Self::Ready(_)
             | Self::Settle(_)
             | Self::Call(_)
@@ -168,6 +178,9 @@ impl HostCall {
             Self::SetOffer { machine, offer_hash } => {
                 IHosts::setOfferCall { machine: machine.get(), offerHash: offer_hash }.abi_encode()
             }
+            Self::SetLaneKey { machine, lane_key } => {
+                IHosts::setLaneKeyCall { machine: machine.get(), laneKey: lane_key }.abi_encode()
+            }
             Self::Ready(rental) => IRentals::readyCall { rental: rental.get() }.abi_encode(),
             Self::Settle(cosigned) => IRentals::settleCall {
                 receipt: cosigned.receipt,
@@ -204,6 +217,7 @@ impl HostCall {
             Self::Register { .. } => "register",
             Self::AddBond { .. } => "addBond",
             Self::SetOffer { .. } => "setOffer",
+            Self::SetLaneKey { .. } => "setLaneKey",
             Self::Ready(_) => "ready",
             Self::Settle(_) => "settle",
             Self::Call(_) => "call",

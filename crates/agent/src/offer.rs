@@ -125,6 +125,23 @@ pub(crate) async fn keep_bond(
     }
 }
 
+/// Registers the machine's lane key where another is registered, or none.
+///
+/// # Errors
+/// [`ContractError`].
+pub(crate) async fn keep_lane_key(
+    shared: &Shared,
+    known: &IHosts::Machine,
+) -> Result<(), ContractError> {
+    let lane_key = shared.config.lane_key;
+    if lane_key.is_zero() || known.laneKey == lane_key || known.operator.is_zero() || known.retired
+    {
+        return Ok(());
+    }
+    let machine = shared.context.machine.id();
+    execute(shared, HostCall::SetLaneKey { machine, lane_key }).await
+}
+
 /// Sends a call and returns once it has done its work.
 async fn execute(shared: &Shared, call: HostCall) -> Result<(), ContractError> {
     let contract = &shared.context.contract;

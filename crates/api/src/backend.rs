@@ -12,7 +12,8 @@ use pouw_types::Network;
 use tokio::sync::broadcast;
 
 use crate::lanes::{
-    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MiningView, SharesOverTime,
+    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MachineLanes, MiningView,
+    SharesOverTime,
 };
 
 /// A block, named.
@@ -499,6 +500,8 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The lanes over the last `window` blocks.
     async fn lanes(&self, window: u64) -> Result<LanesView, BackendError>;
+    /// A machine's credit and vesting rewards; `None` where it was never registered.
+    async fn machine_lanes(&self, machine: Address) -> Result<Option<MachineLanes>, BackendError>;
 
     /// The shares of the last epochs and why they moved.
     async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError>;

@@ -37,6 +37,83 @@ pub struct LaneView {
     pub rate: Option<u128>,
 }
 
+/// What the useful lanes were promised, and what of it somebody paid for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RewardsView {
+    /// How many epochs the sums of lane 1 are of, the running one included.
+    pub epochs: u64,
+    /// Lane 1: minted with its blocks, a tenth.
+    #[schemars(with = "String")]
+    pub at_once: Amount,
+    /// Lane 1: minted since, for work of the same hosts that settled receipts paid for.
+    #[schemars(with = "String")]
+    pub vested: Amount,
+    /// Lane 1: not minted; what no paid work covers within thirty epochs never will be.
+    #[schemars(with = "String")]
+    pub unvested: Amount,
+    /// What 2^40 multiplications of a receipt have to cost to count.
+    #[schemars(with = "String")]
+    pub floor_price: Amount,
+    /// How many epochs the next two sums are of, the running one included.
+    pub credit_epochs: u64,
+    /// Lane 2: burned by receipts that earn credit.
+    #[schemars(with = "String")]
+    pub burned_for_credit: Amount,
+    /// Lane 2: minted with its blocks.
+    #[schemars(with = "String")]
+    pub minted_for_credit: Amount,
+    /// Lane 2: the credit of all machines that counts in the next block.
+    #[schemars(with = "String")]
+    pub credit: Amount,
+}
+
+/// A machine in the useful lanes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MachineLanes {
+    /// Which.
+    #[schemars(with = "String")]
+    pub machine: Address,
+    /// Who is paid for its blocks; zero where nobody is.
+    #[schemars(with = "String")]
+    pub miner: Address,
+    /// Its lane key; zero where it has none.
+    #[schemars(with = "String")]
+    pub lane_key: B256,
+    /// Its credit in the next block: what counts was burned in the seven epochs before the one that
+    /// ended a horizon ago.
+    #[schemars(with = "String")]
+    pub credit: Amount,
+    /// The credit of all machines in the next block.
+    #[schemars(with = "String")]
+    pub all_credit: Amount,
+    /// Burned by its credit receipts: in the running epoch, and in the seven before it.
+    #[schemars(with = "Vec<String>")]
+    pub burned: Vec<Amount>,
+    /// Its miner's rewards of lane 1 that wait for paid work, the oldest first.
+    pub vesting: Vec<VestingView>,
+}
+
+/// Rewards of one epoch that vest together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct VestingView {
+    /// When they were won.
+    pub epoch: u64,
+    /// All of them.
+    #[schemars(with = "String")]
+    pub reward: Amount,
+    /// What of it was minted.
+    #[schemars(with = "String")]
+    pub minted: Amount,
+    /// Multiplications that have to be paid for; decimal.
+    #[serde(serialize_with = "decimal")]
+    #[schemars(with = "String")]
+    pub work: u128,
+    /// Those that were; decimal.
+    #[serde(serialize_with = "decimal")]
+    #[schemars(with = "String")]
+    pub covered: u128,
+}
+
 /// All lanes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LanesView {
@@ -46,6 +123,8 @@ pub struct LanesView {
     pub window_ms: u64,
     /// By number.
     pub lanes: Vec<LaneView>,
+    /// What lanes 1 and 2 earned; null where that state is no longer kept.
+    pub rewards: Option<RewardsView>,
 }
 
 /// Shares of three lanes, in 65,536ths.
@@ -96,6 +175,9 @@ pub struct EpochView {
     /// Burned by rentals whose receipts earn credit, the same.
     #[schemars(with = "Option<String>")]
     pub burned_for_credit: Option<Amount>,
+    /// Minted by lane 2, the same: only what is burned beyond it moves its share.
+    #[schemars(with = "Option<String>")]
+    pub minted_for_credit: Option<Amount>,
 }
 
 /// The shares over time.
@@ -133,9 +215,12 @@ pub struct BlockLine {
     /// Who is paid.
     #[schemars(with = "String")]
     pub miner: Address,
-    /// Minted with it.
-    #[schemars(with = "String")]
-    pub minted: Amount,
+    /// Minted with it; null for a block of lane 2 whose credit is no longer known here.
+    #[schemars(with = "Option<String>")]
+    pub minted: Option<Amount>,
+    /// Of lane 2: the machine whose credit won it.
+    #[schemars(with = "Option<String>")]
+    pub machine: Option<Address>,
     /// Of lane 1: rows of A, inner size, columns of B of the product that won it.
     pub product: Option<[u32; 3]>,
 }
@@ -158,7 +243,7 @@ pub struct EffortView {
     pub blocks: u64,
     /// Processor time.
     pub busy_ms: u64,
-    /// `tickets` or `MAC`.
+    /// `tickets`, `MAC` or `slots`.
     pub unit: &'static str,
     /// Units a second of processor time, decimal; null before the first try.
     #[serde(serialize_with = "decimal_option")]
@@ -182,7 +267,7 @@ pub struct PowerView {
 /// What this node's miner does and earns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MiningView {
-    /// `hash`, `matmul`, `both` or `auto`.
+    /// `hash`, `matmul`, `both`, `credit`, `all` or `auto`.
     pub mode: &'static str,
     /// Who is paid.
     #[schemars(with = "String")]
@@ -191,6 +276,8 @@ pub struct MiningView {
     pub hash: EffortView,
     /// Lane 1, random products.
     pub matmul: EffortView,
+    /// Lane 2, this node's machines.
+    pub credit: EffortView,
     /// What it took.
     pub power: PowerView,
 }

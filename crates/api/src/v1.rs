@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use self::openapi::{Route, body, none};
 use crate::backend::BackendError;
-use crate::lanes::{LanesView, SharesOverTime};
+use crate::lanes::{LanesView, MachineLanes, SharesOverTime};
 use crate::server::{Node, json_body};
 
 /// Why a request was not answered.
@@ -109,6 +109,14 @@ fn chain_routes() -> Routes {
                 body::<LanesView>,
             ),
             get(lanes::lanes),
+        ),
+        (
+            Route::get(
+                "/v1/machines/{machine}/lanes",
+                "A machine's lane key, its credit, and its miner's rewards that wait for paid work",
+                body::<MachineLanes>,
+            ),
+            get(lanes::machine),
         ),
         (
             Route::get(

@@ -179,6 +179,8 @@ pub(crate) struct Checked {
     /// The base fee that follows from its parent.
     pub(crate) base_fee: u64,
     pub(crate) transactions: Vec<Arc<Transaction>>,
+    /// Whether its claim was judged; one of lane 2 may have to wait until its branch is followed.
+    pub(crate) judged: bool,
 }
 
 /// Third rung: executed, and everything the header says about the outcome holds.

@@ -17,11 +17,13 @@ use redb::StorageBackend;
 use tokio::sync::broadcast;
 
 use crate::block::{Block, Checked, Decoded};
+use crate::credit::evidence_at_hand;
 use crate::epochs;
 use crate::error::{ImportError, OpenError, StoreError};
 use crate::event::{Event, Head};
 use crate::import::{
-    Branch, BranchError, Imported, Known, ancestors_needed, base_fee_after, check, execute, reorg,
+    AtHand, Branch, BranchError, Imported, Known, ancestors_needed, base_fee_after, check, execute,
+    reorg,
 };
 use crate::mempool::{Mempool, MempoolLimits};
 use crate::store::{LAYOUT, Reading, Store, Writing, corrupt};
@@ -256,16 +258,16 @@ impl Chain {
         };
         let core = &decoded.block.header.core;
         let standing = follow(network, &reading, standing, &header, core)?;
-        let needed = ancestors_needed(&decoded.block.header.claim);
+        let claimed = &decoded.block.header;
+        let needed = ancestors_needed(&claimed.claim);
         let ancestors = if needed > 0 { reading.lineage(parent, needed)? } else { Vec::new() };
+        let credit = evidence_at_hand(network, &reading, &standing, claimed)?;
+        let at_hand = AtHand { ancestors, credit };
         let now_ms = self.now_ms();
         let waiting: Known<'_> = &|hash| self.mempool().get(hash);
         let known = (self.mempool().len() > 0).then_some(waiting);
-        let checked = match check(network, (&standing, &header), &ancestors, decoded, now_ms, known)
-        {
-            Ok(checked) => checked,
-            Err(error) => return Err(self.blame(id, error)),
-        };
+        let checked = check(network, (&standing, &header), &at_hand, decoded, now_ms, known)
+            .map_err(|error| self.blame(id, error))?;
         drop(reading);
         let _writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.adopt(checked)
@@ -275,7 +277,8 @@ impl Chain {
     fn blame(&self, id: BlockId, error: ImportError) -> ImportError {
         let lasting =
             matches!(error, ImportError::Transaction { .. } | ImportError::Execution { .. });
-        let lasting = lasting || matches!(error, ImportError::Shares { .. });
+        let lasting =
+            lasting || matches!(error, ImportError::Shares { .. } | ImportError::Credit(_));
         let lasting = lasting || matches!(&error, ImportError::Body(error) if !is_form(error));
         if !lasting {
             return error;
@@ -288,6 +291,7 @@ impl Chain {
 
     /// Decides what becomes of a checked block; the writer's lock is held.
     fn adopt(&self, checked: Checked) -> Result<Imported, ImportError> {
+        let network = self.inner.network;
         let head = self.head();
         let (id, core) = (checked.standing.id, &checked.block.header.core);
         let extends_head = core.parent == head.id;
@@ -296,7 +300,7 @@ impl Chain {
             if reading.header(id)?.is_some() {
                 return Ok(Imported::Known);
             }
-            if extends_head { None } else { Some(find_branch(&reading, core)?) }
+            if extends_head { None } else { Some(find_branch(network, &reading, core)?) }
         };
         let total_weight = checked.standing.total_weight;
         if !replaces(head.standing.total_weight, Candidate { total_weight, extends_head }) {
@@ -438,10 +442,10 @@ fn follow(
 }
 
 /// Where a block's branch leaves the best chain.
-fn find_branch(reading: &Reading, core: &Core) -> Result<Branch, ImportError> {
+fn find_branch(network: &Network, reading: &Reading, core: &Core) -> Result<Branch, ImportError> {
     let mut below = Vec::new();
     let (mut id, mut height) = (core.parent, core.height.saturating_sub(1));
-    let oldest = reading.oldest()?;
+    let oldest = oldest_fork(network, reading.oldest()?);
     loop {
         if reading.at_height(height)? == Some(id) {
             break;
@@ -463,13 +467,19 @@ fn find_branch(reading: &Reading, core: &Core) -> Result<Branch, ImportError> {
     Ok(Branch { fork: height, below })
 }
 
+/// The oldest height that a branch may leave the best chain at: a block of lane 2 after it is
+/// judged by the state of H blocks before.
+pub(crate) const fn oldest_fork(network: &Network, oldest_state: u64) -> u64 {
+    if oldest_state == 0 { 0 } else { oldest_state.saturating_add(network.horizon_blocks) }
+}
+
 fn prune(network: &Network, writing: &mut Writing<'_>, height: u64) -> Result<(), StoreError> {
     let keep_from = height.saturating_sub(network.kept_states);
     for height in writing.oldest()? + 1..=keep_from {
         writing.prune(height)?;
     }
     // A certificate is kept as long as a reorg could still reach its block.
-    writing.prune_certificates(keep_from)
+    writing.prune_certificates(height.saturating_sub(network.reorg_blocks()))
 }
 
 fn read_head(reading: &Reading, network: &Network) -> Result<Head, StoreError> {

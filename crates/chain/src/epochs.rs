@@ -1,11 +1,11 @@
 //! What epochs burned, kept in the state, and the shares that follow from it (C-18, C-19).
 //!
 //! A row a block would be too many: the sums change only with a block in which a rental was
-//! settled, and are read only where an epoch ends.
+//! settled or that lane 2 won, and are read only where an epoch ends.
 
 use pouw_consensus::share::{EpochSums, LAG, Steps, WINDOW, epoch_of, moved, targets_of, window};
 use pouw_consensus::{Core, Shares, Standing};
-use pouw_ledger::{Executed, State, StateError};
+use pouw_ledger::{State, StateError, Writes};
 use pouw_types::Network;
 
 /// Key of the sums; no key of the ledger begins with 0xff.
@@ -64,15 +64,27 @@ impl Epochs {
         out
     }
 
-    fn add(&mut self, epoch: u64, vesting_burn: u128, credit_burn: u128) {
+    fn add(&mut self, epoch: u64, more: EpochSums) {
         self.0.retain(|(old, _)| epoch.saturating_sub(*old) < KEPT);
         if self.0.last().is_none_or(|(last, _)| *last != epoch) {
             self.0.push((epoch, EpochSums::default()));
         }
         if let Some((_, sums)) = self.0.last_mut() {
-            sums.vesting_burn = sums.vesting_burn.saturating_add(vesting_burn);
-            sums.credit_burn = sums.credit_burn.saturating_add(credit_burn);
+            sums.vesting_burn = sums.vesting_burn.saturating_add(more.vesting_burn);
+            sums.credit_burn = sums.credit_burn.saturating_add(more.credit_burn);
+            sums.credit_rewards = sums.credit_rewards.saturating_add(more.credit_rewards);
         }
+    }
+
+    /// All that is kept, together.
+    pub(crate) fn all(&self) -> EpochSums {
+        let mut all = EpochSums::default();
+        for (_, sums) in &self.0 {
+            all.vesting_burn = all.vesting_burn.saturating_add(sums.vesting_burn);
+            all.credit_burn = all.credit_burn.saturating_add(sums.credit_burn);
+            all.credit_rewards = all.credit_rewards.saturating_add(sums.credit_rewards);
+        }
+        all
     }
 
     /// The sums that set an epoch's shares.
@@ -83,26 +95,25 @@ impl Epochs {
     }
 }
 
-/// Adds what a block burned to its epoch; the shares of the block after it.
+/// Adds what a block burned, and minted by lane 2, to its epoch; the shares of the block after it.
 pub(crate) fn after<S: State>(
     network: &Network,
     state: &S,
     parent: &Standing,
     core: &Core,
-    done: &mut Executed,
+    sums: EpochSums,
+    writes: &mut Writes,
 ) -> Result<Shares, StateError> {
-    let burned = done.rental_burned;
+    let nothing = sums == EpochSums::default();
     let next = core.height.saturating_add(1);
     let ends = starts(network, next);
-    if burned.is_zero() && !ends {
+    if nothing && !ends {
         return Ok(parent.shares);
     }
     let mut epochs = Epochs::read(state)?;
-    if !burned.is_zero() {
-        let vesting = done.vesting_burned;
-        let credit = burned.saturating_sub(vesting);
-        epochs.add(epoch_of(core.height, network.epoch_blocks), vesting.atto(), credit.atto());
-        done.writes.insert(EPOCHS_KEY.to_vec(), Some(epochs.encode()));
+    if !nothing {
+        epochs.add(epoch_of(core.height, network.epoch_blocks), sums);
+        writes.insert(EPOCHS_KEY.to_vec(), Some(epochs.encode()));
     }
     if !ends {
         return Ok(parent.shares);
@@ -119,14 +130,16 @@ mod tests {
     fn sums_are_read_as_they_were_written_and_old_ones_go() {
         let mut epochs = Epochs::default();
         for epoch in 0..20 {
-            epochs.add(epoch, u128::from(epoch) + 1, 5);
-            epochs.add(epoch, 0, 5);
+            let sums = EpochSums { credit_burn: 5, credit_rewards: 2, ..EpochSums::default() };
+            epochs.add(epoch, EpochSums { vesting_burn: u128::from(epoch) + 1, ..sums });
+            epochs.add(epoch, sums);
         }
         assert_eq!(Epochs::decode(&epochs.encode()), Some(epochs.clone()));
         assert_eq!(epochs.0.len(), 10);
         let burns: Vec<u128> = epochs.behind(20).iter().map(|sums| sums.vesting_burn).collect();
         assert_eq!(burns, [12, 13, 14, 15, 16, 17, 18]);
-        assert!(epochs.behind(20).iter().all(|sums| sums.credit_burn == 10));
+        let others = |sums: &EpochSums| (sums.credit_burn, sums.credit_rewards) == (10, 4);
+        assert!(epochs.behind(20).iter().all(others));
         let bytes = epochs.encode();
         assert_eq!(Epochs::decode(&bytes[1..]), None);
     }

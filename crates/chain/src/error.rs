@@ -1,7 +1,7 @@
 //! What can go wrong, by operation.
 
 use alloy_primitives::B256;
-use pouw_consensus::{BlockId, BodyError, HeaderError, ShareError, Shares};
+use pouw_consensus::{BlockId, BodyError, CreditClaimError, HeaderError, ShareError, Shares};
 use pouw_ledger::{StateError, TxError};
 
 /// The store failed. A failed write is fatal: the process has to end, and a restart recovers the
@@ -97,6 +97,20 @@ pub enum ImportError {
         /// In the header.
         found: Shares,
     },
+    /// C-23 to C-26: of a block that could be judged only once its branch was followed.
+    #[error("the claim of lane 2 does not hold in the state of its branch")]
+    Credit(#[source] CreditClaimError),
+    /// C-25.
+    #[error(
+        "a block of lane 2 is judged by the state of height {height}, which is no longer kept; the \
+         oldest is {oldest}"
+    )]
+    PrunedState {
+        /// H blocks before it.
+        height: u64,
+        /// The oldest kept.
+        oldest: u64,
+    },
     /// C-9 to C-15.
     #[error("the body is not what the header says")]
     Body(#[from] BodyError),
@@ -126,13 +140,13 @@ pub enum ImportError {
     KnownInvalid(BlockId),
     /// C-17.
     #[error(
-        "the branch leaves the chain at height {fork}, below the oldest kept state {oldest}: a \
-         reorg that deep needs an operator"
+        "the branch leaves the chain at height {fork}, below {oldest}, the oldest that a reorg reaches \
+         with the states that are kept: one that deep needs an operator"
     )]
     ReorgTooDeep {
         /// Where the branch leaves.
         fork: u64,
-        /// The oldest height whose state is kept.
+        /// The oldest height that a branch may leave at.
         oldest: u64,
     },
     /// Fatal: the state can't be read.

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, thread};
 
 use alloy_primitives::{B256, keccak256};
 use pouw_consensus::reward::matmul_reward;
+use pouw_consensus::share::EpochSums;
 use pouw_consensus::{
     BlockId, Claim, Core, Evidence, Header, Lane, Outcome, Pace, STATE_KEY, Standing, check_body,
     check_body_form, check_header_with, receipts_root,
@@ -15,6 +16,8 @@ use pouw_ledger::{
 use pouw_types::{Amount, Network};
 
 use crate::block::{Block, Checked, Decoded, Executed, encode_receipt, encode_receipts};
+use crate::credit::{self, CreditEvidence};
+use crate::earnings::{self, Win};
 use crate::epochs;
 use crate::error::{ImportError, StoreError};
 use crate::logs::bloom;
@@ -55,12 +58,20 @@ pub(crate) fn ancestors_needed(claim: &Claim) -> usize {
     }
 }
 
-/// First to second rung, given the parent and as many ids of ancestors, the parent first, as the
-/// claim needs.
+/// What a claim is judged by beside its certificate.
+#[derive(Debug, Default)]
+pub(crate) struct AtHand {
+    /// As many ids of ancestors, the parent first, as a claim of lane 1 needs.
+    pub(crate) ancestors: Vec<BlockId>,
+    /// Of a claim of lane 2, where it is known yet.
+    pub(crate) credit: Option<CreditEvidence>,
+}
+
+/// First to second rung.
 pub(crate) fn check(
     network: &'static Network,
     parent: (&Standing, &Header),
-    ancestors: &[BlockId],
+    at_hand: &AtHand,
     decoded: Decoded,
     now_ms: u64,
     known: Option<Known<'_>>,
@@ -68,15 +79,22 @@ pub(crate) fn check(
     let Decoded { block, .. } = decoded;
     let base_fee = base_fee_after(network, parent.1);
     // The proof of work first: what follows costs more.
-    let evidence = match (block.header.core.lane, &block.certificate) {
-        (Lane::Matmul, Some(certificate)) => Evidence::Matmul { ancestors, certificate },
+    let evidence = match (block.header.core.lane, &block.certificate, &at_hand.credit) {
+        (Lane::Matmul, Some(certificate), _) => {
+            Evidence::Matmul { ancestors: &at_hand.ancestors, certificate }
+        }
+        (Lane::Credit, _, Some(CreditEvidence { beacon, record })) => {
+            Evidence::Credit { beacon: *beacon, record }
+        }
+        (Lane::Credit, _, None) => Evidence::Later,
         _ => Evidence::Header,
     };
+    let judged = !matches!(evidence, Evidence::Later);
     let standing = check_header_with(network, parent.0, &block.header, now_ms, evidence)?;
     let core = &block.header.core;
     check_body_form(network, core, block.body_bytes(), block.tx_root(), base_fee)?;
     let transactions = recover(network, &block.transactions, known)?;
-    Ok(Checked { block, standing, base_fee, transactions })
+    Ok(Checked { block, standing, base_fee, transactions, judged })
 }
 
 /// Decodes transactions and recovers their senders, on every processor if there are many.
@@ -120,11 +138,11 @@ pub(crate) fn recover(
 }
 
 /// Executes transactions on a parent's state.
-pub(crate) fn run<S: State>(
-    state: &S,
+fn run<'a, S: State>(
+    state: &'a S,
     env: BlockEnv,
     transactions: &[Arc<Transaction>],
-) -> Result<pouw_ledger::Executed, ImportError> {
+) -> Result<Execution<'a, S>, ImportError> {
     let mut execution = Execution::begin(state, env)?;
     for (index, tx) in transactions.iter().enumerate() {
         match execution.apply(tx) {
@@ -133,7 +151,7 @@ pub(crate) fn run<S: State>(
             Err(error) => return Err(ImportError::Execution { index, error }),
         }
     }
-    Ok(execution.finish()?)
+    Ok(execution)
 }
 
 /// What the rules remember after a block, made a part of its state (C-14, C-19).
@@ -142,9 +160,9 @@ pub(crate) fn remember<S: State>(
     state: &S,
     parent: &Standing,
     core: &Core,
-    done: &mut pouw_ledger::Executed,
+    (done, sums): (&mut pouw_ledger::Executed, EpochSums),
 ) -> Result<Standing, ImportError> {
-    let shares = epochs::after(network, state, parent, core, done)?;
+    let shares = epochs::after(network, state, parent, core, sums, &mut done.writes)?;
     let standing = parent.after_core_moving(&Pace::of(network), core, shares);
     done.writes.insert(STATE_KEY.to_vec(), Some(standing.encode_state()));
     Ok(standing)
@@ -162,17 +180,29 @@ pub(crate) fn execute(
         // A side branch is taken on its headers' word (C-18); here the exact value is known.
         return Err(ImportError::Shares { expected: parent.shares, found: core.shares });
     }
+    let subsidy = match (core.lane, minted_at_once(network, core.lane)) {
+        (Lane::Credit, _) => {
+            if !checked.judged {
+                credit::judge(network, writing, &parent, &checked.block.header)?;
+            }
+            let height = credit::judged_by(network, writing, core)?;
+            credit::minted(network, (&writing.state(height), height), core.shares)?
+        }
+        (_, subsidy) => subsidy,
+    };
     let env = BlockEnv {
         network,
         height: core.height,
         time_ms: core.time_ms,
         payout: core.miner,
         base_fee: checked.base_fee,
-        subsidy: minted_at_once(network, core.lane),
+        subsidy,
     };
     let state = writing.state(core.height.saturating_sub(1));
-    let mut done = run(&state, env, &checked.transactions)?;
-    let standing = remember(network, &state, &parent, core, &mut done)?;
+    let execution = run(&state, env, &checked.transactions)?;
+    let win = Win { height: core.height, lane: core.lane, miner: core.miner };
+    let (mut done, sums) = earnings::finish(network, &state, &parent, win, execution)?;
+    let standing = remember(network, &state, &parent, core, (&mut done, sums))?;
     checked.standing = Standing { id: checked.standing.id, ..standing };
     let (state_root, batch) = writing.root_after(core.height, &done.writes)?;
     let encoded: Vec<Vec<u8>> = done.receipts.iter().map(encode_receipt).collect();
@@ -258,7 +288,8 @@ pub(crate) fn reorg(
         let fail = |error: ImportError| BranchError { block: Some(*id), error: Box::new(error) };
         let transactions = recover(network, &block.transactions, None).map_err(fail)?;
         let base_fee = base_fee_after(network, &parent);
-        let checked = Checked { block, standing, base_fee, transactions };
+        let judged = header.core.lane != Lane::Credit;
+        let checked = Checked { block, standing, base_fee, transactions, judged };
         result.added.push(execute(network, writing, checked).map_err(fail)?);
         parent = header;
     }
@@ -272,13 +303,13 @@ fn header_of(writing: &Writing<'_>, id: BlockId) -> Result<(Standing, Header), S
     writing.header(id)?.ok_or_else(|| crate::store::corrupt("header", id))
 }
 
-/// What a block mints at once (C-29): the subsidy, of lane 1 a tenth of it.
+/// What a block mints at once, where its lane alone says so (C-29): the subsidy, of lane 1 a tenth of
+/// it. What lane 2 mints depends on what was burned for it (C-28), and is 0 here.
 #[must_use]
 pub fn minted_at_once(network: &Network, lane: Lane) -> Amount {
     match lane {
         Lane::Hash => network.subsidy,
         Lane::Matmul => Amount::from_atto(matmul_reward(network.subsidy.atto()).at_once),
-        // No network gives lane 2 a share, so that no header of it is accepted.
         Lane::Credit => Amount::ZERO,
     }
 }

@@ -21,8 +21,11 @@
     deny(clippy::as_conversions, clippy::float_arithmetic, clippy::iter_over_hash_type)
 )]
 
+mod ahead;
 mod block;
 mod chain;
+mod credit;
+mod earnings;
 mod epochs;
 mod error;
 mod event;
@@ -34,21 +37,26 @@ mod read;
 mod store;
 mod survey;
 mod template;
+mod useful;
 
+pub use ahead::HeaderAhead;
 pub use block::{Block, MAX_BLOCK_BYTES};
 pub use chain::{Chain, Clock, Options};
+pub use credit::Lot;
+pub use earnings::EpochRewards;
 pub use error::{ImportError, OpenError, ReadError, StoreError, SubmitError};
 pub use event::{Event, Head};
 pub use import::{Imported, minted_at_once};
 pub use logs::{LogEntry, LogFilter};
 pub use mempool::MempoolLimits;
 pub use miner::{
-    Effort, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter, MinerYield,
+    Effort, LaneKey, Mine, Miner, MinerError, MinerOptions, MinerReport, MinerReporter, MinerYield,
 };
 pub use read::{KnownBlock, Located};
 pub use store::{StateAt, StateProof};
 pub use survey::{Cause, EpochShares, HeaderView, LaneSurvey, Survey};
 pub use template::Template;
+pub use useful::MachineSurvey;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,8 @@
-//! Mining on a thread of its own, within a share of one processor: lane 0, random work of lane 1,
-//! or both.
+//! Mining on threads of its own: lane 0 and random work of lane 1 within a share of one processor, and
+//! the slots of lane 2, which cost next to nothing.
 
 mod choice;
+mod credit;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use alloy_primitives::{Address, B256, U256};
 use pouw_consensus::{IdleWork, Lane, LinesError, Shape, ShapeError, Solver, UnservedParameters};
 
 pub use self::choice::{Effort, Mine, MinerReport};
+pub use self::credit::LaneKey;
 use crate::block::Block;
 use crate::chain::Chain;
 use crate::error::ImportError;
@@ -53,7 +55,9 @@ pub struct Miner {
     stop: Arc<Stop>,
     report: Arc<Mutex<MinerReport>>,
     yields: MinerYield,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+    chain: Chain,
+    options: MinerOptions,
 }
 
 /// Makes a miner leave lane 1 to whoever mines it on this machine by work that is paid for.
@@ -117,23 +121,50 @@ impl Miner {
         // Where this miner starts differs from run to run, so that two of them share no work.
         let now_ms = chain.now_ms();
         let idle = match options.mine {
-            Mine::Hash => None,
-            Mine::Matmul | Mine::Both | Mine::Auto => Some(idle_work(options.payout, now_ms)?),
+            Mine::Hash | Mine::Credit => None,
+            Mine::Matmul | Mine::Both | Mine::All | Mine::Auto => {
+                Some(idle_work(options.payout, now_ms)?)
+            }
         };
         let yields = MinerYield::default();
+        let mut miner = Self { stop, report, yields, threads: Vec::new(), chain, options };
+        if options.mine == Mine::Credit {
+            return Ok(miner);
+        }
         let work = Work {
-            chain,
+            chain: miner.chain.clone(),
             options,
             solver,
             idle,
-            stop: Arc::clone(&stop),
-            report: Arc::clone(&report),
-            yields: yields.clone(),
+            stop: Arc::clone(&miner.stop),
+            report: Arc::clone(&miner.report),
+            yields: miner.yields.clone(),
             nonce: U256::from(now_ms) << 64,
         };
         let thread = std::thread::Builder::new().name("miner".to_owned());
-        let thread = thread.spawn(move || work.run())?;
-        Ok(Self { stop, report, yields, thread: Some(thread) })
+        miner.threads.push(thread.spawn(move || work.run())?);
+        Ok(miner)
+    }
+
+    /// Draws the slots of lane 2 for these machines from now on, where the miner is to; whether it
+    /// does.
+    ///
+    /// # Errors
+    /// [`MinerError`].
+    pub fn draw(&mut self, keys: Vec<LaneKey>) -> Result<bool, MinerError> {
+        let draws = matches!(self.options.mine, Mine::Credit | Mine::All | Mine::Auto);
+        if !draws || keys.is_empty() {
+            return Ok(false);
+        }
+        let draw = credit::Draw {
+            chain: self.chain.clone(),
+            keys,
+            min_spacing_ms: self.options.min_spacing_ms,
+            stop: Arc::clone(&self.stop),
+            report: Arc::clone(&self.report),
+        };
+        self.threads.push(draw.start()?);
+        Ok(true)
     }
 
     /// What it has done since it started.
@@ -162,10 +193,10 @@ impl Miner {
     fn halt(&mut self) {
         *self.stop.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.bell.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the miner's thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the miner panicked");
+            }
         }
     }
 }

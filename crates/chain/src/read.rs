@@ -5,9 +5,11 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, Bloom, keccak256};
 use pouw_consensus::{BlockId, Header, Lane, MAX_DEPTH, Standing};
 use pouw_ledger::{Account, Transaction, TxReceipt, account, decode_transaction};
+use pouw_types::Network;
 
 use crate::block::{Block, encode_body};
-use crate::chain::Chain;
+use crate::chain::{Chain, oldest_fork};
+use crate::credit::judging;
 use crate::error::{ImportError, ReadError, StoreError, SubmitError};
 use crate::event::Event;
 use crate::import::recover;
@@ -175,6 +177,14 @@ impl Chain {
         self.reading()?.oldest()
     }
 
+    /// The oldest height at which a branch may leave the best chain.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn oldest_fork(&self) -> Result<u64, StoreError> {
+        Ok(oldest_fork(self.inner.network, self.oldest_state()?))
+    }
+
     /// The state after the best chain's block at a height.
     ///
     /// # Errors
@@ -278,7 +288,8 @@ impl Chain {
             let source = Source::Pool(self.mempool().ordered(head.next_base_fee));
             let (standing, header) = (&head.standing, &head.header);
             let lineage = lineage(&reading, lane, head.id)?;
-            let parent = Parent { standing, header, state: &state, lineage };
+            let judging = judging_state(self.inner.network, &reading, lane, standing.height)?;
+            let parent = Parent { standing, header, state: &state, lineage, judging };
             return Template::build(self.inner.network, parent, lane, payout, time_ms, source);
         }
     }
@@ -311,14 +322,16 @@ impl Chain {
         raw: &[Vec<u8>],
     ) -> Result<Template, ImportError> {
         let reading = self.reading()?;
-        let oldest = reading.oldest()?;
+        let oldest = oldest_fork(self.inner.network, reading.oldest()?);
         let id = reading.at_height(height)?.filter(|_| height >= oldest);
         let id = id.ok_or(ImportError::ReorgTooDeep { fork: height, oldest })?;
         let (standing, header) = reading.header(id)?.ok_or_else(|| corrupt("header", id))?;
         let state = reading.state(height)?;
         let transactions = recover(self.inner.network, raw, None)?;
         let lineage = lineage(&reading, lane, id)?;
-        let parent = Parent { standing: &standing, header: &header, state: &state, lineage };
+        let judging = judging_state(self.inner.network, &reading, lane, height)?;
+        let parent =
+            Parent { standing: &standing, header: &header, state: &state, lineage, judging };
         let source = Source::Listed(transactions);
         Template::build(self.inner.network, parent, lane, payout, time_ms, source)
     }
@@ -330,6 +343,17 @@ fn lineage(reading: &Reading, lane: Lane, id: BlockId) -> Result<Vec<BlockId>, S
         Lane::Matmul => reading.lineage(id, usize::from(MAX_DEPTH)),
         Lane::Hash | Lane::Credit => Ok(Vec::new()),
     }
+}
+
+/// The state that says what a block of lane 2 on this height mints; none where it can't have any.
+fn judging_state(
+    network: &Network,
+    reading: &Reading,
+    lane: Lane,
+    height: u64,
+) -> Result<Option<(StateAt, u64)>, StoreError> {
+    let judging = judging(network, height.saturating_add(1)).filter(|_| lane == Lane::Credit);
+    judging.map(|height| Ok((reading.state(height)?, height))).transpose()
 }
 
 fn read_block(reading: &Reading, id: BlockId) -> Result<Option<KnownBlock>, StoreError> {

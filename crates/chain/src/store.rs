@@ -36,7 +36,7 @@ use redb::{Database, ReadableDatabase, StorageBackend};
 use crate::error::StoreError;
 
 /// Layout of the tables above.
-pub(crate) const LAYOUT: u64 = 3;
+pub(crate) const LAYOUT: u64 = 4;
 
 /// Bytes of the database that are kept in memory.
 const CACHE_BYTES: usize = 48 * 1024 * 1024;

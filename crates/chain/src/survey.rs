@@ -2,10 +2,13 @@
 
 use pouw_consensus::share::{EpochSums, epoch_of, targets_of};
 use pouw_consensus::{BlockId, Header, Lane, Shares, Standing};
+use pouw_types::{Amount, Network};
 
 use crate::chain::Chain;
+use crate::credit::{judging, minted};
 use crate::epochs::Epochs;
 use crate::error::{ReadError, StoreError};
+use crate::import::minted_at_once;
 use crate::store::{Reading, corrupt};
 
 /// One block's header, and how hard it was.
@@ -19,6 +22,8 @@ pub struct HeaderView {
     pub difficulty: u128,
     /// Since its parent, milliseconds.
     pub spacing_ms: u64,
+    /// Minted at once for winning it; none where the state that says so is no longer kept (lane 2).
+    pub minted: Option<Amount>,
 }
 
 /// What one lane did in some recent blocks.
@@ -87,7 +92,7 @@ impl Chain {
         scan: u64,
         lane: Option<Lane>,
     ) -> Result<Vec<HeaderView>, StoreError> {
-        headers_below(&self.inner.store.read()?, below, limit, scan, lane)
+        headers_below(self.network(), &self.inner.store.read()?, below, limit, scan, lane)
     }
 
     /// The last blocks by lane, at most `blocks` of them. The first block's spacing is from the
@@ -100,7 +105,7 @@ impl Chain {
         let (standing, _) = tip(&reading)?;
         let count = blocks.min(standing.height.saturating_sub(1));
         let limit = usize::try_from(count).unwrap_or(usize::MAX);
-        let headers = headers_below(&reading, u64::MAX, limit, count, None)?;
+        let headers = headers_below(self.network(), &reading, u64::MAX, limit, count, None)?;
         let shares = standing.shares.by_lane();
         let lanes = Lane::ALL.map(|lane| {
             let won = headers.iter().filter(|view| view.header.core.lane == lane);
@@ -152,6 +157,7 @@ impl Chain {
 }
 
 fn headers_below(
+    network: &Network,
     reading: &Reading,
     below: u64,
     limit: usize,
@@ -175,6 +181,7 @@ fn headers_below(
                 id: standing.id,
                 difficulty: parent.0.difficulty.of(header.core.lane),
                 spacing_ms: standing.time_ms.saturating_sub(parent.0.time_ms),
+                minted: minted_with(network, reading, &header)?,
                 header,
             });
         }
@@ -194,6 +201,23 @@ fn add(all: EpochSums, one: &EpochSums) -> EpochSums {
     }
 }
 
+fn minted_with(
+    network: &Network,
+    reading: &Reading,
+    header: &Header,
+) -> Result<Option<Amount>, StoreError> {
+    let core = &header.core;
+    if core.lane != Lane::Credit {
+        return Ok(Some(minted_at_once(network, core.lane)));
+    }
+    let height = judging(network, core.height)
+        .filter(|height| reading.oldest().is_ok_and(|oldest| *height >= oldest));
+    let Some(height) = height else { return Ok(None) };
+    let state = reading.state(height)?;
+    // A record that can't be read stops the node where it is needed, not where it is shown.
+    Ok(minted(network, (&state, height), core.shares).ok())
+}
+
 fn at(reading: &Reading, height: u64) -> Result<(Standing, Header), StoreError> {
     let broken = || corrupt("header", height);
     let id = reading.at_height(height)?.ok_or_else(broken)?;
@@ -201,7 +225,7 @@ fn at(reading: &Reading, height: u64) -> Result<(Standing, Header), StoreError> 
 }
 
 /// The best block of this snapshot.
-fn tip(reading: &Reading) -> Result<(Standing, Header), StoreError> {
+pub(crate) fn tip(reading: &Reading) -> Result<(Standing, Header), StoreError> {
     let id = reading.head()?;
     reading.header(id)?.ok_or_else(|| corrupt("header", id))
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
+use pouw_consensus::vrf::PROOF_BYTES;
 use pouw_consensus::{
-    BlockId, Claim, Core, Header, IdleWork, Lane, MAX_BODY_BYTES, MatmulClaim, MatmulClaimError,
-    Puzzle, Solver, Standing, WonTicket, receipts_root, tx_root,
+    BlockId, Claim, Core, CreditClaim, Header, IdleWork, Lane, MAX_BODY_BYTES, MatmulClaim,
+    MatmulClaimError, Puzzle, Solver, Standing, WonTicket, receipts_root, tx_root,
 };
 use pouw_ledger::{BlockEnv, Execution, Transaction, TxError};
-use pouw_types::Network;
+use pouw_types::{Amount, Network};
 
 use crate::block::{Block, encode_receipt};
+use crate::credit;
+use crate::earnings::{self, Win};
 use crate::error::ImportError;
 use crate::import::{base_fee_after, minted_at_once, remember};
 use crate::mempool::Ordered;
@@ -30,6 +33,7 @@ pub struct Template {
     pub ancestors: Vec<BlockId>,
     transactions: Vec<Arc<Transaction>>,
     puzzle: Puzzle,
+    minted: Amount,
 }
 
 /// Where a template's transactions come from.
@@ -46,6 +50,8 @@ pub(crate) struct Parent<'a> {
     pub(crate) state: &'a StateAt,
     /// Its own id first.
     pub(crate) lineage: Vec<BlockId>,
+    /// Of lane 2: the state of H blocks before the new one, with its height.
+    pub(crate) judging: Option<(StateAt, u64)>,
 }
 
 impl Template {
@@ -53,6 +59,12 @@ impl Template {
     #[must_use]
     pub const fn parent(&self) -> BlockId {
         self.core.parent
+    }
+
+    /// What the block mints at once, for its own winning.
+    #[must_use]
+    pub const fn minted(&self) -> Amount {
+        self.minted
     }
 
     /// How many transactions it takes.
@@ -98,6 +110,12 @@ impl Template {
         Ok(self.won(Claim::Matmul(claim), Some(certificate)))
     }
 
+    /// A block of lane 2, claimed for a machine by its lane key and the proof of the core's slot.
+    #[must_use]
+    pub fn claimed(&self, machine: Address, secret: &[u8; 32], proof: [u8; PROOF_BYTES]) -> Block {
+        self.won(Claim::Credit(CreditClaim::make(&self.core, machine, secret, proof)), None)
+    }
+
     fn won(&self, claim: Claim, certificate: Option<Vec<u8>>) -> Block {
         Block {
             header: Header { core: self.core.clone(), claim },
@@ -128,11 +146,18 @@ impl Template {
     ) -> Result<Self, ImportError> {
         let height = parent.standing.height + 1;
         let base_fee = base_fee_after(network, parent.header);
-        let subsidy = minted_at_once(network, lane);
+        let subsidy = match &parent.judging {
+            Some((state, height)) if lane == Lane::Credit => {
+                credit::minted(network, (state, *height), parent.standing.shares)?
+            }
+            _ => minted_at_once(network, lane),
+        };
         let env = BlockEnv { network, height, time_ms, payout, base_fee, subsidy };
         let mut execution = Execution::begin(parent.state, env)?;
         let transactions = fill(network, &mut execution, source)?;
-        let mut done = execution.finish()?;
+        let win = Win { height, lane, miner: payout };
+        let (mut done, sums) =
+            earnings::finish(network, parent.state, parent.standing, win, execution)?;
         let raw: Vec<Vec<u8>> = transactions.iter().map(|tx| tx.raw()).collect();
         let receipts: Vec<Vec<u8>> = done.receipts.iter().map(encode_receipt).collect();
         let mut core = Core {
@@ -148,11 +173,18 @@ impl Template {
             gas_used: done.gas_used,
             base_fee,
         };
-        remember(network, parent.state, parent.standing, &core, &mut done)?;
+        remember(network, parent.state, parent.standing, &core, (&mut done, sums))?;
         core.state_root = parent.state.root_with(&done.writes)?;
         let puzzle = Puzzle::new(network.chain_id, network.lane_zero, core.hash());
         let difficulty = parent.standing.difficulty.of(lane);
-        Ok(Self { core, difficulty, ancestors: parent.lineage, transactions, puzzle })
+        Ok(Self {
+            core,
+            difficulty,
+            ancestors: parent.lineage,
+            transactions,
+            puzzle,
+            minted: subsidy,
+        })
     }
 }
 

@@ -1,8 +1,13 @@
 //! Chains in memory: import, reorgs, mempool, reads.
 
+mod ahead;
+mod credits;
 mod fixture;
 mod imports;
 mod lanes;
+mod market;
+mod mixed;
 mod pool;
 mod reorgs;
 mod states;
+mod vesting;

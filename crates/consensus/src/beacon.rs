@@ -1,5 +1,7 @@
 //! The beacon of lane 2: which seconds win is drawn from blocks that nobody could choose alone.
 
+use core::ops::RangeInclusive;
+
 use alloy_primitives::B256;
 
 use crate::header::BlockId;
@@ -43,6 +45,28 @@ impl Beacons {
         }
         self
     }
+}
+
+/// The beacon of a block at this height, where the blocks below it are at hand: `ids_of` gives the ids of
+/// the blocks of lanes 0 and 1 at these heights of its branch, in order.
+///
+/// # Errors
+/// What `ids_of` says.
+pub fn beacon_of<E>(
+    height: u64,
+    genesis: BlockId,
+    mut ids_of: impl FnMut(RangeInclusive<u64>) -> Result<Vec<BlockId>, E>,
+) -> Result<B256, E> {
+    let period = height.checked_div(PERIOD).unwrap_or_default();
+    for source in (0..period.saturating_sub(1)).rev() {
+        let first = source.saturating_mul(PERIOD);
+        let last = first.saturating_add(PERIOD).saturating_sub(1);
+        let ids = ids_of(first.max(1)..=last)?;
+        if !ids.is_empty() {
+            return Ok(hash(&ids));
+        }
+    }
+    Ok(genesis)
 }
 
 fn hash(ids: &[BlockId]) -> B256 {

@@ -9,7 +9,7 @@
 //! `c/D_2`.
 
 use alloy_primitives::{Address, B256, U256, U512};
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::codec::{DecodeError, Reader};
 use crate::header::Core;
@@ -19,16 +19,18 @@ use crate::vrf::{self, PROOF_BYTES, VrfError};
 /// What a header of lane 2 claims.
 ///
 /// # Layout
-/// VRF proof 80, signature of the core hash 64: 144 bytes.
+/// Machine 20, VRF proof 80, signature 64: 164 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditClaim {
+    /// Whose credit it is.
+    pub machine: Address,
     /// Shows the host's output for the slot.
     pub proof: [u8; PROOF_BYTES],
-    /// Ed25519 over the core hash, by the same key.
+    /// Ed25519 over [`signed`], by the same key.
     pub signature: [u8; 64],
 }
 
-/// A host as the state of height h − H knows it, once proved against that block's state root.
+/// A machine as the state of height h − H knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditRecord {
     /// Its lane key, set by `Hosts.setLaneKey`.
@@ -62,7 +64,15 @@ pub enum CreditClaimError {
         difficulty: u128,
     },
     /// C-26.
-    #[error("the core is not signed by the lane key")]
+    #[error("machine {machine} has no lane key, or no miner, in the state of height {height}")]
+    Unknown {
+        /// The claim's.
+        machine: Address,
+        /// h − H.
+        height: u64,
+    },
+    /// C-26.
+    #[error("core, machine and proof are not signed by the lane key")]
     Signature,
     /// C-26.
     #[error("the block pays {found}, the lane key's host is paid at {expected}")]
@@ -90,6 +100,21 @@ pub fn slot_input(beacon: B256, slot: u64) -> [u8; 40] {
     input
 }
 
+/// What the lane key signs: the core hash, the machine and the proof, so that nobody else makes
+/// another block of them (C-26).
+#[must_use]
+pub(crate) fn signed(core_hash: B256, machine: Address, proof: &[u8; PROOF_BYTES]) -> B256 {
+    let mut hasher = blake3::Hasher::new_derive_key("pouw credit v1");
+    hasher.update(core_hash.as_slice()).update(machine.as_slice()).update(proof);
+    B256::from(*hasher.finalize().as_bytes())
+}
+
+/// The public half of a lane key: what `Hosts.setLaneKey` is told.
+#[must_use]
+pub fn lane_key_of(secret: &[u8; 32]) -> [u8; 32] {
+    SigningKey::from_bytes(secret).verifying_key().to_bytes()
+}
+
 /// Whether `y·D_2 < credit·2^256`, y the first 32 bytes of the output, big-endian (C-25).
 #[must_use]
 pub fn wins(output: &vrf::Output, credit: u128, difficulty: u128) -> bool {
@@ -101,15 +126,45 @@ pub fn wins(output: &vrf::Output, credit: u128, difficulty: u128) -> bool {
 
 impl CreditClaim {
     /// Bytes of a claim.
-    pub const BYTES: usize = PROOF_BYTES + 64;
+    pub const BYTES: usize = 20 + PROOF_BYTES + 64;
+
+    /// Claims a block for a machine, by its lane key and the proof of the core's slot.
+    #[must_use]
+    pub fn make(
+        core: &Core,
+        machine: Address,
+        secret: &[u8; 32],
+        proof: [u8; PROOF_BYTES],
+    ) -> Self {
+        let text = signed(core.hash(), machine, &proof);
+        let signature = SigningKey::from_bytes(secret).sign(text.as_slice()).to_bytes();
+        Self { machine, proof, signature }
+    }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.machine.as_slice());
         out.extend_from_slice(&self.proof);
         out.extend_from_slice(&self.signature);
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { proof: reader.array("VRF proof")?, signature: reader.array("signature")? })
+        Ok(Self {
+            machine: reader.array::<20>("machine")?.into(),
+            proof: reader.array("VRF proof")?,
+            signature: reader.array("signature")?,
+        })
+    }
+
+    /// C-23: what needs no state; the slot.
+    ///
+    /// # Errors
+    /// [`CreditClaimError::Slot`].
+    pub const fn check_slot(core: &Core, parent_ms: u64) -> Result<u64, CreditClaimError> {
+        let (parent, found) = (slot_of(parent_ms), slot_of(core.time_ms));
+        if found <= parent {
+            return Err(CreditClaimError::Slot { parent, found });
+        }
+        Ok(found)
     }
 
     /// Checks a claim against the host's record and the beacon, cheap rules first (C-23 … C-26).
@@ -124,22 +179,28 @@ impl CreditClaim {
         record: &CreditRecord,
         difficulty: u128,
     ) -> Result<(), CreditClaimError> {
-        let (parent, found) = (slot_of(parent_ms), slot_of(core.time_ms));
-        if found <= parent {
-            return Err(CreditClaimError::Slot { parent, found });
-        }
-        if core.miner != record.payout {
-            return Err(CreditClaimError::Payout { expected: record.payout, found: core.miner });
-        }
-        let key = VerifyingKey::from_bytes(&record.key).map_err(|_| CreditClaimError::Signature)?;
-        key.verify_strict(core.hash().as_slice(), &Signature::from_bytes(&self.signature))
-            .map_err(|_| CreditClaimError::Signature)?;
+        let found = Self::check_slot(core, parent_ms)?;
+        self.check_author(core, record)?;
         let output = vrf::verify(&record.key, &slot_input(beacon, found), &self.proof)?;
         if wins(&output, record.credit, difficulty) {
             Ok(())
         } else {
             Err(CreditClaimError::Threshold { credit: record.credit, difficulty })
         }
+    }
+
+    /// C-26: who made the block, and who is paid.
+    ///
+    /// # Errors
+    /// [`CreditClaimError::Payout`], [`CreditClaimError::Signature`].
+    pub fn check_author(&self, core: &Core, record: &CreditRecord) -> Result<(), CreditClaimError> {
+        if core.miner != record.payout {
+            return Err(CreditClaimError::Payout { expected: record.payout, found: core.miner });
+        }
+        let key = VerifyingKey::from_bytes(&record.key).map_err(|_| CreditClaimError::Signature)?;
+        let text = signed(core.hash(), self.machine, &self.proof);
+        key.verify_strict(text.as_slice(), &Signature::from_bytes(&self.signature))
+            .map_err(|_| CreditClaimError::Signature)
     }
 }
 

@@ -48,7 +48,7 @@ pub use idle::{IdleWork, WonTicket};
 pub use lane::{Claim, Lane};
 pub use lane_one::{MatmulClaim, MatmulClaimError};
 pub use lane_two::{
-    CreditClaim, CreditClaimError, CreditRecord, CreditSums, slot_input, slot_of, wins,
+    CreditClaim, CreditClaimError, CreditRecord, CreditSums, lane_key_of, slot_input, slot_of, wins,
 };
 pub use lane_zero::{HashClaim, HashClaimError, MAX_SOLUTION_BYTES, Puzzle, target};
 pub use pouw_matmul::{LinesError, MAX_CERTIFICATE_BYTES, MAX_DEPTH, Shape, ShapeError};

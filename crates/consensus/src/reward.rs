@@ -81,6 +81,12 @@ pub struct Vesting {
 }
 
 impl Vesting {
+    /// From what [`Vesting::epochs`] gave, oldest first.
+    #[must_use]
+    pub const fn of(epochs: Vec<VestingEpoch>) -> Self {
+        Self { epochs }
+    }
+
     /// What is waiting, oldest first.
     #[must_use]
     pub fn epochs(&self) -> &[VestingEpoch] {
@@ -107,8 +113,14 @@ impl Vesting {
     /// After a receipt of the host was settled: the oldest work is covered first; gives back what is
     /// minted. Work that covers nothing is not kept for later.
     pub fn settled(&mut self, epoch: u64, counted: u128) -> u128 {
+        let minted = self.settled_by_epoch(epoch, counted);
+        minted.into_iter().map(|(_, minted)| minted).fold(0, u128::saturating_add)
+    }
+
+    /// [`Vesting::settled`], by the epoch in which it was won.
+    pub fn settled_by_epoch(&mut self, epoch: u64, counted: u128) -> Vec<(u64, u128)> {
         self.expire(epoch);
-        let (mut left, mut minted) = (counted, 0_u128);
+        let (mut left, mut minted) = (counted, Vec::new());
         for waiting in &mut self.epochs {
             let covers = left.min(waiting.work.saturating_sub(waiting.covered));
             waiting.covered = waiting.covered.saturating_add(covers);
@@ -116,7 +128,9 @@ impl Vesting {
             // A block won since may have made the work dearer: what was minted stays minted.
             let due = waiting.earned().saturating_sub(waiting.minted);
             waiting.minted = waiting.minted.saturating_add(due);
-            minted = minted.saturating_add(due);
+            if due > 0 {
+                minted.push((waiting.epoch, due));
+            }
         }
         self.epochs.retain(|waiting| waiting.covered < waiting.work);
         minted
@@ -124,6 +138,42 @@ impl Vesting {
 
     fn expire(&mut self, epoch: u64) {
         self.epochs.retain(|waiting| epoch.saturating_sub(waiting.epoch) <= VESTING_EPOCHS);
+    }
+}
+
+/// The price of work that was paid for and counts; `None` where nothing counts.
+#[must_use]
+pub fn price_of(active_paid: u128, counted: u128) -> Option<u128> {
+    let price = (U256::from(active_paid) << PRICE_BITS).checked_div(U256::from(counted))?;
+    Some(u128::try_from(price).unwrap_or(u128::MAX))
+}
+
+/// Steps of a price's size in an octave, as a logarithm.
+const STEP_BITS: u32 = 2;
+
+/// The step of a price: four an octave, so that an epoch remembers few numbers, however many
+/// receipts it has. Price 0 is in the step of 1.
+#[must_use]
+pub fn price_step(price: u128) -> u16 {
+    let price = price.max(1);
+    let octave = price.ilog2();
+    // The two bits below the highest.
+    let part = match octave.checked_sub(STEP_BITS) {
+        Some(down) => price >> down,
+        None => price << STEP_BITS.saturating_sub(octave),
+    };
+    let part = u16::try_from(part & 3).unwrap_or_default();
+    u16::try_from(octave << STEP_BITS).unwrap_or_default() | part
+}
+
+/// The lowest price of a step, rounded down; at most a fifth below any other of it.
+#[must_use]
+pub fn price_at_step(step: u16) -> u128 {
+    let (octave, part) = (step >> STEP_BITS, step & 3);
+    let whole = 4_u128.saturating_add(part.into());
+    match octave.checked_sub(2) {
+        Some(up) => whole << up.min(125),
+        None => whole >> 2_u16.saturating_sub(octave),
     }
 }
 
@@ -158,9 +208,10 @@ pub fn floor_price(prices: &[PaidPrice], otherwise: u128) -> u128 {
     };
     let all = sum(&prices);
     let mut seen = U256::ZERO;
+    // Never 0: at that price any work would be paid for.
     let median = prices.iter().find(|one| {
         seen = seen.saturating_add(U256::from(one.burned));
         seen.saturating_mul(U256::from(2)) >= all && !seen.is_zero()
     });
-    median.map_or(otherwise, |one| one.price / 2)
+    median.map_or(otherwise, |one| (one.price / 2).max(1))
 }

@@ -7,7 +7,7 @@ use crate::difficulty::Pace;
 use crate::header::{BlockId, Core, Header, Shares};
 use crate::lane::{Claim, Lane};
 use crate::lane_one::MatmulClaimError;
-use crate::lane_two::{CreditClaimError, CreditRecord};
+use crate::lane_two::{CreditClaim, CreditClaimError, CreditRecord};
 use crate::lane_zero::{HashClaimError, Puzzle};
 use crate::standing::Standing;
 
@@ -100,13 +100,19 @@ pub enum Evidence<'a> {
         /// The certificate's bytes.
         certificate: &'a [u8],
     },
+    /// Lane 1, of a header whose block is not here yet: its ancestors alone. The ticket's value is
+    /// checked, and that it was multiplied is not: such a header must not be weighed.
+    Ancestors(&'a [BlockId]),
     /// Lane 2: the beacon, and the host's record in the state of height h − H.
     Credit {
         /// B.
         beacon: B256,
-        /// Proved against that state's root.
+        /// Of that state.
         record: &'a CreditRecord,
     },
+    /// Lane 2, where the state of height h − H is not known yet: all but the claim is checked, and
+    /// the claim before the block is followed. It weighs nothing until then, or ever.
+    Later,
 }
 
 impl HeaderError {
@@ -190,8 +196,14 @@ fn check_claim(
             claim.check(core.hash(), ancestors, difficulty)?;
             claim.check_certificate(core.hash(), ancestors, difficulty, certificate)?;
         }
+        (Claim::Matmul(claim), Evidence::Ancestors(ancestors)) => {
+            claim.check(core.hash(), ancestors, difficulty)?;
+        }
         (Claim::Credit(claim), Evidence::Credit { beacon, record }) => {
             claim.check(core, parent.time_ms, beacon, record, difficulty)?;
+        }
+        (Claim::Credit(_), Evidence::Later) => {
+            CreditClaim::check_slot(core, parent.time_ms)?;
         }
         (claim, _) => return Err(HeaderError::EvidenceMissing(claim.lane())),
     }

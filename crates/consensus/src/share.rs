@@ -129,21 +129,23 @@ pub fn targets(sums: &[EpochSums], epoch_subsidy: u128) -> Shares {
     Shares { matmul: part(matmul), credit: part(other).min(cap) }
 }
 
-/// [`targets`] within what a network allows: lane 1 has at least its floor, lane 2 at most its cap.
+/// [`targets`] within what a network allows: both useful lanes have at least their floors, lane 2 at
+/// most its cap.
 #[must_use]
 pub fn targets_of(network: &Network, sums: &[EpochSums]) -> Shares {
     let subsidy = network.subsidy.atto().saturating_mul(network.epoch_blocks.into());
     let free = targets(sums, subsidy);
-    Shares {
-        matmul: free.matmul.max(network.lanes.matmul_floor),
-        credit: free.credit.min(network.lanes.credit_cap),
-    }
+    let credit = free.credit.min(network.lanes.credit_cap).max(network.lanes.credit_floor);
+    // What a floor gives lane 2 is not lane 0's to give.
+    let left = WHOLE.saturating_sub(FLOOR).saturating_sub(credit.into());
+    let left = u16::try_from(left).unwrap_or(u16::MAX);
+    Shares { matmul: free.matmul.max(network.lanes.matmul_floor).min(left), credit }
 }
 
 /// The shares of the first blocks.
 #[must_use]
 pub const fn at_genesis(network: &Network) -> Shares {
-    Shares { matmul: network.lanes.matmul_floor, credit: 0 }
+    Shares { matmul: network.lanes.matmul_floor, credit: network.lanes.credit_floor }
 }
 
 /// The shares of an epoch, from the epoch before and the [`targets`] (C-19).

@@ -11,6 +11,7 @@ use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
 use crate::book::Book;
 use crate::execution::{BlockEnv, Log};
 use crate::revert::{Fault, Revert, require};
+use crate::settlement::Settlement;
 use crate::state::State;
 
 /// Longest call data of a system contract, in bytes: an ABI decoder may copy one tail for each
@@ -41,6 +42,7 @@ pub(crate) struct Native<'b, 'a, S: ?Sized> {
     pub(crate) value: Amount,
     pub(crate) contract: Address,
     pub(crate) logs: Vec<Log>,
+    pub(crate) settlements: Vec<Settlement>,
 }
 
 impl<'b, 'a, S: State + ?Sized> Native<'b, 'a, S> {
@@ -50,7 +52,15 @@ impl<'b, 'a, S: State + ?Sized> Native<'b, 'a, S> {
         caller: Address,
         value: Amount,
     ) -> Self {
-        Self { book, env, caller, value, contract: Address::ZERO, logs: Vec::new() }
+        Self {
+            book,
+            env,
+            caller,
+            value,
+            contract: Address::ZERO,
+            logs: Vec::new(),
+            settlements: Vec::new(),
+        }
     }
 
     /// Decodes and runs; what changed has to be undone by the caller where this fails.

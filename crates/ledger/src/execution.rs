@@ -8,6 +8,7 @@ use crate::contract::{self, Native};
 use crate::gas::native_gas;
 use crate::record::{Account, Subsidy};
 use crate::revert::{Fault, Revert};
+use crate::settlement::Settlement;
 use crate::state::{State, StateError, Writes, key};
 use crate::transaction::Transaction;
 
@@ -132,11 +133,10 @@ pub struct Executed {
     pub gas_used: u64,
     /// Base fees and rental fees burned in this block.
     pub burned: Amount,
-    /// The part of it that settled rentals burned.
-    pub rental_burned: Amount,
-    /// The part of that by rentals whose receipts earn vesting; the rest earns credit.
-    pub vesting_burned: Amount,
 }
+
+/// What a block mints at once or for vested work, for one account.
+pub type Minted = (Address, Amount);
 
 /// A block being applied.
 #[derive(Debug)]
@@ -146,8 +146,7 @@ pub struct Execution<'a, S: ?Sized> {
     receipts: Vec<TxReceipt>,
     gas_used: u64,
     burned_before: Amount,
-    vesting_burned_before: Amount,
-    base_burned: Amount,
+    settlements: Vec<Settlement>,
 }
 
 impl<'a, S: State + ?Sized> Execution<'a, S> {
@@ -158,13 +157,16 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
     pub fn begin(state: &'a S, env: BlockEnv) -> Result<Self, StateError> {
         let mut book = Book::open(state)?;
         let burned_before = book.totals().burned;
-        let vesting_burned_before = book.totals().vesting_burned;
         if let Some(height) = env.height.checked_sub(env.network.maturity_blocks) {
             let key = key::subsidy(height);
-            if let Some(Subsidy { payout, amount }) = book.get(&key)? {
-                book.credit(payout, amount)?;
-                book.move_total(|totals| &mut totals.immature, Amount::ZERO, amount)?;
-                book.delete(key)?;
+            if let Some(Subsidy { payout, amount, vested }) = book.get(&key)? {
+                mature(&mut book, key, (payout, amount))?;
+                for index in 0..vested {
+                    let key = key::vested(height, index);
+                    if let Some(Subsidy { payout, amount, .. }) = book.get(&key)? {
+                        mature(&mut book, key, (payout, amount))?;
+                    }
+                }
             }
         }
         Ok(Self {
@@ -173,8 +175,7 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
             receipts: Vec::new(),
             gas_used: 0,
             burned_before,
-            vesting_burned_before,
-            base_burned: Amount::ZERO,
+            settlements: Vec::new(),
         })
     }
 
@@ -188,6 +189,12 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
     #[must_use]
     pub const fn gas_used(&self) -> u64 {
         self.gas_used
+    }
+
+    /// What rentals paid in this block so far, in order.
+    #[must_use]
+    pub fn settlements(&self) -> &[Settlement] {
+        &self.settlements
     }
 
     /// Applies the next transaction. One that a system contract refuses is a part of the block: it
@@ -225,32 +232,43 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
         Ok(())
     }
 
-    /// Ends the block: the subsidy starts to mature.
+    /// Ends the block: the subsidy, and what was vested by its settlements, start to mature.
     ///
     /// # Errors
     /// [`StateError`] where the store failed.
-    pub fn finish(mut self) -> Result<Executed, StateError> {
-        let subsidy = self.env.subsidy;
-        if !subsidy.is_zero() {
-            let record = Subsidy { payout: self.env.payout, amount: subsidy };
-            self.book.put(key::subsidy(self.env.height), &record)?;
-            self.book.move_total(|totals| &mut totals.subsidies, subsidy, Amount::ZERO)?;
-            self.book.move_total(|totals| &mut totals.immature, subsidy, Amount::ZERO)?;
+    pub fn finish(mut self, vested: &[Minted]) -> Result<Executed, StateError> {
+        let height = self.env.height;
+        for (index, (payout, amount)) in (0u32..).zip(vested) {
+            self.mint(key::vested(height, index), *payout, *amount, 0)?;
+        }
+        let (payout, subsidy) = (self.env.payout, self.env.subsidy);
+        if !subsidy.is_zero() || !vested.is_empty() {
+            let count = u32::try_from(vested.len()).unwrap_or(u32::MAX);
+            self.mint(key::subsidy(height), payout, subsidy, count)?;
         }
         // I-1, whatever the block did: a node that would make or lose money stops.
         if !self.book.totals().balance() {
             return Err(StateError::Unbalanced("I-1: what is held is not what was made"));
         }
         let burned = self.book.totals().burned.saturating_sub(self.burned_before);
-        let vesting = self.book.totals().vesting_burned;
         Ok(Executed {
             burned,
-            vesting_burned: vesting.saturating_sub(self.vesting_burned_before),
-            rental_burned: burned.saturating_sub(self.base_burned),
             writes: self.book.into_writes(),
             receipts: self.receipts,
             gas_used: self.gas_used,
         })
+    }
+
+    fn mint(
+        &mut self,
+        key: Vec<u8>,
+        payout: Address,
+        amount: Amount,
+        vested: u32,
+    ) -> Result<(), StateError> {
+        self.book.put(key, &Subsidy { payout, amount, vested })?;
+        self.book.move_total(|totals| &mut totals.subsidies, amount, Amount::ZERO)?;
+        self.book.move_total(|totals| &mut totals.immature, amount, Amount::ZERO)
     }
 
     /// Whether a transaction can be the next, and what a gas costs it.
@@ -297,9 +315,11 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
         let mut native = Native::new(&mut self.book, &self.env, tx.sender(), tx.value());
         let result = native.run(tx.to(), tx.input(), contract::Mode::Transaction);
         let logs = core::mem::take(&mut native.logs);
+        let settlements = core::mem::take(&mut native.settlements);
         match result {
             Ok(_) => {
                 self.book.keep();
+                self.settlements.extend(settlements);
                 Ok(Ok(logs))
             }
             Err(Fault::Revert(revert)) => {
@@ -321,7 +341,17 @@ impl<'a, S: State + ?Sized> Execution<'a, S> {
             return Err(StateError::Unbalanced("gas that was set aside is gone"));
         }
         self.book.move_total(|totals| &mut totals.burned, base, Amount::ZERO)?;
-        self.base_burned = self.base_burned.checked_add(base).map_err(out_of_range)?;
         self.book.credit(self.env.payout, cost.saturating_sub(base))
     }
+}
+
+/// Pays a subsidy whose time has come.
+fn mature<S: State + ?Sized>(
+    book: &mut Book<'_, S>,
+    key: Vec<u8>,
+    (payout, amount): Minted,
+) -> Result<(), StateError> {
+    book.credit(payout, amount)?;
+    book.move_total(|totals| &mut totals.immature, Amount::ZERO, amount)?;
+    book.delete(key)
 }

@@ -37,17 +37,19 @@ mod gas;
 mod list;
 mod record;
 mod revert;
+mod settlement;
 pub mod split;
 mod state;
 mod transaction;
 
 pub use call::{CallError, call, estimate_gas};
 pub use contract::is_contract;
-pub use execution::{BlockEnv, Executed, Execution, Log, TxError, TxReceipt};
+pub use execution::{BlockEnv, Executed, Execution, Log, Minted, TxError, TxReceipt};
 pub use gas::{intrinsic_gas, native_gas, next_base_fee};
 pub use record::Account;
 pub use revert::{Revert, revert_data};
-pub use state::{State, StateError, Writes, account, genesis};
+pub use settlement::Settlement;
+pub use state::{State, StateError, Writes, account, genesis, machine};
 pub use transaction::{
     DecodeError, Envelope, MAX_TRANSACTION_BYTES, Transaction, decode_transaction,
 };

@@ -57,8 +57,6 @@ pub(crate) struct Totals {
     pub(crate) pool: Amount,
     /// What all accounts hold together.
     pub(crate) balances: Amount,
-    /// Part of `burned`: by receipts of rentals that chose vesting.
-    pub(crate) vesting_burned: Amount,
 }
 
 impl Totals {
@@ -81,8 +79,7 @@ fields!(Totals {
     bonds,
     stakes,
     pool,
-    balances,
-    vesting_burned
+    balances
 });
 impl Record for Totals {
     const WHAT: &'static str = "network totals";
@@ -93,9 +90,11 @@ impl Record for Totals {
 pub(crate) struct Subsidy {
     pub(crate) payout: Address,
     pub(crate) amount: Amount,
+    /// How many others of the same block were vested.
+    pub(crate) vested: u32,
 }
 
-fields!(Subsidy { payout, amount });
+fields!(Subsidy { payout, amount, vested });
 impl Record for Subsidy {
     const WHAT: &'static str = "subsidy";
 }

@@ -103,6 +103,8 @@ pub struct Meters {
 pub struct Payment {
     /// To the host.
     pub paid: Amount,
+    /// The part of it for active time; where funds are short, that is paid first.
+    pub active: Amount,
     /// Burned.
     pub burned: Amount,
     /// To the foundation.
@@ -318,8 +320,10 @@ fn pay(terms: &Terms, meters: &Meters) -> Payment {
     let from_fund = from_fund(terms, meters.active_s);
     let available = terms.deposited.checked_add(from_fund).unwrap_or(Amount::MAX);
     let paid = amount(price(terms, meters)).min(affordable(terms, available));
+    let active = amount(active_cost(&terms.rates, &terms.term, meters.active_s));
     let mut payment = Payment {
         paid,
+        active: active.min(paid),
         burned: paid.ppm(terms.burn_ppm),
         foundation: paid.ppm(terms.foundation_ppm),
         from_fund,

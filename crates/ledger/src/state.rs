@@ -5,6 +5,7 @@
 //! | `a` address | account |
 //! | `t` | sums over the whole network |
 //! | `y` height | the subsidy of that block, until it matures |
+//! | `y` height index | what that block minted for vested work, until it matures |
 //! | `m` machine | machine |
 //! | `r` rental | rental |
 //! | `q` rental | its quote |
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
 use pouw_types::Network;
+use pouw_types::contracts::IHosts;
 
 use crate::record::{Account, Record, Totals};
 
@@ -92,6 +94,18 @@ pub fn account(state: &impl State, address: Address) -> Result<Account, StateErr
         .map_or_else(|| Ok(Account::default()), |bytes| Account::decode_stored(&key, &bytes))
 }
 
+/// A machine, as `Hosts.machineOf` shows it; `None` where it was never registered.
+///
+/// # Errors
+/// [`StateError`] where the store failed.
+pub fn machine(
+    state: &impl State,
+    machine: Address,
+) -> Result<Option<IHosts::Machine>, StateError> {
+    let key = key::machine(machine);
+    state.get(&key)?.map(|bytes| IHosts::Machine::decode_stored(&key, &bytes)).transpose()
+}
+
 /// The keys of the table above.
 pub(crate) mod key {
     use super::{Address, B256};
@@ -116,6 +130,10 @@ pub(crate) mod key {
 
     pub(crate) fn subsidy(height: u64) -> Vec<u8> {
         join(b'y', &[&height.to_be_bytes()])
+    }
+
+    pub(crate) fn vested(height: u64, index: u32) -> Vec<u8> {
+        join(b'y', &[&height.to_be_bytes(), &index.to_be_bytes()])
     }
 
     pub(crate) fn machine(machine: Address) -> Vec<u8> {

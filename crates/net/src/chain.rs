@@ -143,6 +143,12 @@ pub trait Chain: Send + Sync + 'static {
         header: &[u8],
         above: Option<&Self::Standing>,
     ) -> Result<CheckedHeader<Self::Standing>, HeaderFault>;
+    /// Whether a block with this header adds weight to its chain. One that does not is fetched only
+    /// where it follows the head, or where something heavier follows it: it costs its maker nothing,
+    /// and nothing is to be won by keeping it aside.
+    fn weighs(&self, _header: &[u8]) -> bool {
+        true
+    }
     /// Takes a block; one that is known is no error. When this returns, the block is durable.
     ///
     /// # Errors

@@ -161,7 +161,7 @@ pub struct DevnetArgs {
     #[arg(long)]
     pub no_host: bool,
     /// Which lanes the local miner works on
-    #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::Both)]
+    #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::All)]
     pub mine: MineArg,
     /// Least time between two blocks of the local miner, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
@@ -187,9 +187,13 @@ pub enum MineArg {
     Hash,
     /// Random matrix products for lane 1 alone
     Matmul,
-    /// Both, each for as much time as it has share
+    /// Lanes 0 and 1, each for as much time as it has share
     Both,
-    /// Whichever earns more at once, as measured on this machine
+    /// Lane 2 alone: the slots of machines with credit
+    Credit,
+    /// All three lanes
+    All,
+    /// Lane 0 or 1, whichever earns more at once as measured on this machine, and lane 2
     Auto,
 }
 
@@ -199,8 +203,31 @@ impl From<MineArg> for pouw_chain::Mine {
             MineArg::Hash => Self::Hash,
             MineArg::Matmul => Self::Matmul,
             MineArg::Both => Self::Both,
+            MineArg::Credit => Self::Credit,
+            MineArg::All => Self::All,
             MineArg::Auto => Self::Auto,
         }
+    }
+}
+
+/// A machine and the file of its lane key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneKeyArg {
+    /// Which machine.
+    pub machine: Address,
+    /// Where its host keeps the key.
+    pub file: PathBuf,
+}
+
+impl core::str::FromStr for LaneKeyArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (machine, file) = text
+            .split_once('=')
+            .ok_or("MACHINE=FILE: the machine's address and its host's lane.key")?;
+        let machine = machine.parse().map_err(|error| format!("`{machine}`: {error}"))?;
+        Ok(Self { machine, file: file.into() })
     }
 }
 
@@ -246,6 +273,9 @@ pub struct NodeArgs {
     /// Which lanes to mine
     #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::Auto, requires = "mine_to")]
     pub mine: MineArg,
+    /// A machine whose credit wins blocks of lane 2, and its host's lane.key (repeatable)
+    #[arg(long = "lane-key", value_name = "MACHINE=FILE", requires = "mine_to")]
+    pub lane_keys: Vec<LaneKeyArg>,
     /// Who may knock beside programs on this machine.
     #[command(flatten)]
     pub guests: GuestArgs,
@@ -528,7 +558,13 @@ pub enum ChainCommand {
         #[arg(long, value_name = "HEIGHT")]
         below: Option<u64>,
     },
-    /// Each lane's difficulty in its own unit, its spacing, and the network's work
+    /// A machine's lane key, its credit, and its rewards that wait for paid work
+    #[command(after_help = "Example: pouw chain machine 0x…")]
+    Machine {
+        /// Its address
+        machine: Address,
+    },
+    /// Each lane's difficulty in its own unit, its spacing, the network's work, and what receipts backed
     #[command(after_help = "Examples:
   pouw chain lanes
   pouw chain lanes --window 1000 --json")]

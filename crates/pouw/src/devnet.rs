@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_primitives::Address;
 use anyhow::Context;
+use pouw_chain::LaneKey;
 use pouw_data::S3Credentials;
 use pouw_data::store::{self, Store};
 use pouw_net::Contact;
@@ -75,7 +76,7 @@ impl Devnet {
         let folder = Folder::open(root)?;
         let stop = CancellationToken::new();
         let others = args.nodes > 1;
-        let node = Node::start(NodeOptions {
+        let mut node = Node::start(NodeOptions {
             network: Network::devnet(),
             folder: folder.path(),
             listener: folder.listen("node", args.listen)?,
@@ -106,7 +107,8 @@ impl Devnet {
             (None, Some("left out by --no-host".to_owned()))
         } else {
             match start_host(&folder, args.host_listen, &node.url(), payout).await {
-                Ok(host) => {
+                Ok((host, lane_key)) => {
+                    node.draw(vec![lane_key])?;
                     if let Err(hindrance) = host.ready(READY_LIMIT).await {
                         tracing::warn!(hindrance, "the host is not ready yet");
                     }
@@ -223,11 +225,14 @@ async fn start_host(
     asked: SocketAddr,
     node: &str,
     payout: Address,
-) -> anyhow::Result<Host> {
+) -> anyhow::Result<(Host, LaneKey)> {
     let setup = Setup::open(&folder.join("host"))?;
     // The port is chosen and kept here; the agent binds it again at once.
     let listen = folder.listen("host", asked)?.local_addr()?;
     let mut config = setup.proposal(&setup.describe().await?, listen, payout)?;
     config.tuning.listed_percent = LISTED_PERCENT;
-    setup.start(config, Network::devnet(), node, devnet_key(OPERATOR)?).await
+    // The node's miner is the host's: products that it wins blocks with vest by the host's rentals.
+    config.miner = devnet_key(MINER)?.address();
+    let host = setup.start(config, Network::devnet(), node, devnet_key(OPERATOR)?).await?;
+    Ok((host, setup.lane_key()))
 }

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use pouw_api::backend::{BlockRef, CallError, CallRequest};
 use pouw_api::{Backend, Board, Config};
 use pouw_api::{Doors, serve};
-use pouw_chain::{Chain, Mine, Miner, MinerOptions, MinerReporter, Options};
+use pouw_chain::{Chain, LaneKey, Mine, Miner, MinerOptions, MinerReporter, Options};
 use pouw_net::{Contact, Net};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};
 use pouw_types::{Network, RentalId};
@@ -155,6 +155,17 @@ impl Node {
             Ok(Ok(())) => "the chain's events ended".to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    /// Draws the slots of lane 2 for these machines from now on, if this node mines lane 2.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn draw(&mut self, keys: Vec<LaneKey>) -> anyhow::Result<()> {
+        if let Some(miner) = &mut self.miner {
+            miner.draw(keys).context("cannot mine lane 2")?;
+        }
+        Ok(())
     }
 
     /// Ends mining, leaves the peers, then shuts the doors.

@@ -26,7 +26,8 @@ pub struct Network {
     pub epoch_blocks: u64,
     /// H: credit maturity, openings kept, deepest automatic reorg.
     pub horizon_blocks: u64,
-    /// How many blocks of old state a node keeps: the deepest reorg it can follow.
+    /// How many blocks of old state a node keeps: H more than the deepest reorg it can follow, as a
+    /// block of lane 2 is judged by the state of H blocks before it.
     pub kept_states: u64,
     /// Lane 0.
     pub lane_zero: LaneZero,
@@ -65,8 +66,14 @@ pub struct UsefulLanes {
     /// What lane 1 keeps of the blocks without any demand, 1/65,536; it starts with it. Where it is
     /// 0, lane 1 opens with the first share that burned fees give it.
     pub matmul_floor: u16,
-    /// The most that lane 2 may have, 1/65,536. It is 0 as long as no chain runs lane 2.
+    /// What lane 2 keeps without any demand, 1/65,536; it starts with it, and falls silent as long as
+    /// nobody has credit.
+    pub credit_floor: u16,
+    /// The most that lane 2 may have, 1/65,536.
     pub credit_cap: u16,
+    /// The least that 2^40 multiplications have to cost for a receipt's to count, as long as no
+    /// receipt has shown a price, atto-FLUX.
+    pub floor_price: u128,
     /// Whole part of log2 of the level at which lane 1 opens, multiplications.
     pub matmul_level: u32,
     /// Whole part of log2 of the level at which lane 2 opens, atto-FLUX of credit.
@@ -134,13 +141,17 @@ const MAINNET: Network = Network {
     half_life_blocks: 60,
     epoch_blocks: 1_440,
     horizon_blocks: 2_880,
-    kept_states: 2_880,
+    kept_states: 5_760,
     lane_zero: LaneZero { n: 144, k: 5, genesis_level: 16 },
     // A level that is too high costs the lane days until its first block, one that is too low a
     // burst of eight blocks for each bit. At a share of 1 %: 200 TMAC/s, and 1,000 FLUX of credit.
     lanes: UsefulLanes {
         matmul_floor: 0,
-        credit_cap: 0,
+        credit_floor: 0,
+        // 30 %, rounded down.
+        credit_cap: 19_660,
+        // A machine of 100 TMAC/s that is rented for 1 FLUX an hour gets 3·10^12 for them.
+        floor_price: 1_000_000_000_000,
         matmul_level: 60,
         credit_level: 82,
         share_rise: 655,
@@ -161,7 +172,7 @@ const TESTNET: Network = Network {
     symbol: "tFLUX",
     epoch_blocks: 144,
     horizon_blocks: 288,
-    kept_states: 288,
+    kept_states: 576,
     lane_zero: LaneZero { n: 96, k: 5, genesis_level: 8 },
     lanes: UsefulLanes { matmul_level: 50, ..MAINNET.lanes },
     ..MAINNET
@@ -176,14 +187,17 @@ const DEVNET: Network = Network {
     half_life_blocks: 10,
     epoch_blocks: 60,
     horizon_blocks: 120,
-    kept_states: 10_000,
+    kept_states: 10_120,
     lane_zero: LaneZero { n: 48, k: 5, genesis_level: 4 },
     // A fifth of the blocks each two minutes, so that a demonstration sees the share move.
     lanes: UsefulLanes {
         // One block in five is a matrix product's from the first on: both lanes are there to see.
         matmul_floor: 13_107,
         matmul_level: 32,
-        credit_level: 60,
+        // One in ten is lane 2's as soon as a rental's fees count, however little that is beside the
+        // subsidy; it opens where a few seconds of this machine's price win.
+        credit_floor: 6_553,
+        credit_level: 48,
         share_rise: 13_107,
         share_fall: 13_107,
         ..MAINNET.lanes
@@ -237,6 +251,12 @@ impl Network {
     pub fn with_chain_id(chain_id: u64) -> Option<&'static Self> {
         let networks = [Self::mainnet(), Self::testnet(), Self::devnet()];
         networks.into_iter().find(|network| network.chain_id == chain_id)
+    }
+
+    /// The deepest reorg that a node follows.
+    #[must_use]
+    pub const fn reorg_blocks(&self) -> u64 {
+        self.kept_states.saturating_sub(self.horizon_blocks)
     }
 
     /// The sum of the genesis accounts.

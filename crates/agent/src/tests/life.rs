@@ -33,6 +33,15 @@ async fn a_rental_goes_through_the_ten_steps_and_is_paid_to_the_second() {
 }
 
 #[tokio::test]
+async fn the_lane_key_is_registered_and_renewed() {
+    let world = World::new().await;
+    let ours = super::world::config().lane_key;
+    world.wait("the key is there", || world.chain.lock().machine.laneKey == ours).await;
+    world.chain.lock().machine.laneKey = !ours;
+    world.wait("and back", || world.chain.lock().machine.laneKey == ours).await;
+}
+
+#[tokio::test]
 async fn parts_count_once_renamed_and_uploaded() {
     let world = World::new().await;
     let task = task(FRAMES);

@@ -141,6 +141,10 @@ impl Ledger {
                 self.machine.offerHash = *offer_hash;
                 return Ok(());
             }
+            HostCall::SetLaneKey { lane_key, .. } => {
+                self.machine.laneKey = *lane_key;
+                return Ok(());
+            }
             HostCall::AddBond { amount, .. } => {
                 self.machine.bond += amount.atto();
                 return Ok(());
@@ -224,7 +228,10 @@ impl Ledger {
                 must!(open && rental.notice == Notice::None, "noticed twice");
                 (rental.notice, rental.times.noticeAt) = (notice, now);
             }
-            HostCall::Register { .. } | HostCall::AddBond { .. } | HostCall::SetOffer { .. } => {}
+            HostCall::Register { .. }
+            | HostCall::AddBond { .. }
+            | HostCall::SetOffer { .. }
+            | HostCall::SetLaneKey { .. } => {}
         }
         Ok(())
     }
@@ -550,6 +557,7 @@ pub(super) fn config() -> HostConfig {
         endpoint: String::new(),
         payout: Address::repeat_byte(9),
         miner: Address::ZERO,
+        lane_key: B256::repeat_byte(0x1a),
         units: 2,
         unit: Resources { cpu_millis: 1_000, memory_bytes: 1 << 30, disk_bytes: 1 << 30, gpus: 0 },
         floor: Floor {

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use axum::Json;
 use axum::extract::{Query, State, rejection::QueryRejection};
 use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Problem;
-use crate::lanes::{BlockLine, BlockList, LanesView, SharesOverTime};
+use super::{Piece, Problem, parse};
+use crate::lanes::{BlockLine, BlockList, LanesView, MachineLanes, SharesOverTime};
 use crate::server::Node;
 
 /// The most blocks of one list.
@@ -85,6 +86,15 @@ pub(super) async fn lanes(
     let window = asked(query)?.window.unwrap_or(100);
     let window = bounded("window", window, 1, MAX_WINDOW)?;
     Ok(Json(node.backend.lanes(window).await?))
+}
+
+pub(super) async fn machine(
+    State(node): State<Arc<Node>>,
+    Piece(machine): Piece,
+) -> Result<Json<MachineLanes>, Problem> {
+    let address: Address = parse("an address, 0x and 40 digits", &machine)?;
+    let found = node.backend.machine_lanes(address).await?;
+    found.map(Json).ok_or_else(|| Problem::missing("machine", &machine))
 }
 
 pub(super) async fn shares(

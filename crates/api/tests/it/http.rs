@@ -266,6 +266,7 @@ async fn the_openapi_document_describes_what_answers() {
         "/v1/blocks",
         "/v1/blocks/{id}",
         "/v1/lanes",
+        "/v1/machines/{machine}/lanes",
         "/v1/mining/certificates",
         "/v1/mining/work",
         "/v1/offers",

@@ -16,8 +16,8 @@ use pouw_api::backend::{
     LogQuery, LogView, Place, ReceiptView, SubmitError, TxView,
 };
 use pouw_api::lanes::{
-    BlockLine, BlockList, EpochView, LaneOneError, LaneOneWork, LanesView, MiningView, ShareReason,
-    SharesOverTime, SharesView,
+    BlockLine, BlockList, EpochView, LaneOneError, LaneOneWork, LanesView, MachineLanes,
+    MiningView, ShareReason, SharesOverTime, SharesView,
 };
 use pouw_types::Network;
 use pouw_types::contracts::{HOSTS, IHosts, IRentals, RENTALS};
@@ -413,7 +413,8 @@ impl Backend for MemoryNode {
             spacing_ms: 2_000,
             difficulty: block.view.difficulty.to(),
             miner: block.view.miner,
-            minted: Network::devnet().subsidy,
+            minted: Some(Network::devnet().subsidy),
+            machine: None,
             product: None,
         };
         let limit = usize::try_from(list.limit).unwrap();
@@ -421,7 +422,16 @@ impl Backend for MemoryNode {
     }
 
     async fn lanes(&self, window: u64) -> Result<LanesView, BackendError> {
-        Ok(LanesView { window_blocks: window, window_ms: window * 2_000, lanes: Vec::new() })
+        Ok(LanesView {
+            window_blocks: window,
+            window_ms: window * 2_000,
+            lanes: Vec::new(),
+            rewards: None,
+        })
+    }
+
+    async fn machine_lanes(&self, _: Address) -> Result<Option<MachineLanes>, BackendError> {
+        Ok(None)
     }
 
     async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError> {
@@ -435,6 +445,7 @@ impl Backend for MemoryNode {
             reason: ShareReason::Start,
             burned_for_matmul: None,
             burned_for_credit: None,
+            minted_for_credit: None,
         };
         Ok(SharesOverTime {
             epoch_blocks: 60,

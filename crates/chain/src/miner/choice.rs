@@ -18,16 +18,21 @@ pub enum Mine {
     Hash,
     /// Random products for lane 1 alone.
     Matmul,
-    /// Both, each for as much time as it has share.
+    /// Lanes 0 and 1, each for as much time as it has share.
     Both,
-    /// Whichever earns more at once, by what this machine was measured to do.
+    /// The slots of lane 2 alone.
+    Credit,
+    /// All three: lanes 0 and 1 as [`Mine::Both`], and the slots of lane 2.
+    All,
+    /// Lane 0 or 1, whichever earns more at once by what this machine was measured to do, and the
+    /// slots of lane 2, which cost nothing.
     Auto,
 }
 
 /// What went into one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effort {
-    /// Tickets of lane 0, multiplications of lane 1.
+    /// Tickets of lane 0, multiplications of lane 1, slots of lane 2.
     pub units: u128,
     /// Processor time, nanoseconds.
     pub busy_ns: u64,
@@ -42,6 +47,10 @@ pub struct MinerReport {
     pub hash: Effort,
     /// Lane 1.
     pub matmul: Effort,
+    /// Lane 2.
+    pub credit: Effort,
+    /// What its blocks of lane 2 minted, atto-FLUX.
+    pub credit_minted: u128,
 }
 
 impl Effort {
@@ -63,23 +72,22 @@ impl Effort {
 
 impl MinerReport {
     pub(super) fn tried(&mut self, lane: Lane, units: u128, worked: Duration) {
-        let Some(effort) = self.effort(lane) else { return };
+        let effort = self.effort(lane);
         let worked = u64::try_from(worked.as_nanos()).unwrap_or(u64::MAX);
         effort.units = effort.units.saturating_add(units);
         effort.busy_ns = effort.busy_ns.saturating_add(worked);
     }
 
     pub(super) fn won(&mut self, lane: Lane) {
-        if let Some(effort) = self.effort(lane) {
-            effort.blocks = effort.blocks.saturating_add(1);
-        }
+        let effort = self.effort(lane);
+        effort.blocks = effort.blocks.saturating_add(1);
     }
 
-    const fn effort(&mut self, lane: Lane) -> Option<&mut Effort> {
+    const fn effort(&mut self, lane: Lane) -> &mut Effort {
         match lane {
-            Lane::Hash => Some(&mut self.hash),
-            Lane::Matmul => Some(&mut self.matmul),
-            Lane::Credit => None,
+            Lane::Hash => &mut self.hash,
+            Lane::Matmul => &mut self.matmul,
+            Lane::Credit => &mut self.credit,
         }
     }
 }
@@ -88,9 +96,9 @@ impl Mine {
     /// The lane to work on next, where lane 1 has a share.
     pub(super) fn lane(self, network: &Network, standing: &Standing, report: &MinerReport) -> Lane {
         let matmul = match self {
-            Self::Hash => false,
+            Self::Hash | Self::Credit => false,
             Self::Matmul => true,
-            Self::Both => {
+            Self::Both | Self::All => {
                 let [hash, matmul, _] = standing.shares.by_lane().map(u128::from);
                 let (on_hash, on_matmul) = (report.hash.busy_ns, report.matmul.busy_ns);
                 u128::from(on_matmul).saturating_mul(hash)
@@ -120,7 +128,8 @@ mod tests {
     #[test]
     fn time_is_divided_by_shares() {
         let network = Network::devnet();
-        let standing = Standing::genesis(network, B256::ZERO);
+        let mut standing = Standing::genesis(network, B256::ZERO);
+        standing.shares.credit = 0;
         let mut report = MinerReport::default();
         for _ in 0..1_000 {
             let lane = Mine::Both.lane(network, &standing, &report);
@@ -144,9 +153,18 @@ mod tests {
         let hash = effort(1_000, 1);
         check(MinerReport { hash, ..MinerReport::default() }, Lane::Matmul);
         // A block a second either way: lane 1 pays a tenth of it at once.
-        check(MinerReport { hash, matmul: effort(1_000_000, 1) }, Lane::Hash);
-        check(MinerReport { hash, matmul: effort(10_000_000, 1) }, Lane::Hash);
-        check(MinerReport { hash, matmul: effort(10_100_000, 1) }, Lane::Matmul);
+        check(
+            MinerReport { hash, matmul: effort(1_000_000, 1), ..MinerReport::default() },
+            Lane::Hash,
+        );
+        check(
+            MinerReport { hash, matmul: effort(10_000_000, 1), ..MinerReport::default() },
+            Lane::Hash,
+        );
+        check(
+            MinerReport { hash, matmul: effort(10_100_000, 1), ..MinerReport::default() },
+            Lane::Matmul,
+        );
         assert_eq!(Mine::Hash.lane(network, &standing, &MinerReport::default()), Lane::Hash);
         assert_eq!(Mine::Matmul.lane(network, &standing, &MinerReport::default()), Lane::Matmul);
         assert_eq!(Effort::default().rate(), None);

@@ -69,6 +69,10 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
+    pub(crate) fn at_height(&self, height: u64) -> Result<Option<BlockId>, StoreError> {
+        Ok(self.best.get(height)?.map(|row| B256::from(row.value())))
+    }
+
     /// The oldest height whose state is kept.
     pub(crate) fn oldest(&self) -> Result<u64, StoreError> {
         let row = self.meta.get(OLDEST)?.ok_or_else(|| corrupt("number", OLDEST))?;

@@ -68,7 +68,8 @@ pub(super) fn options(network: &'static Network) -> (Options, Arc<AtomicU64>) {
 /// A devnet whose lane 1 is so easy that the smallest product mines it.
 pub(super) fn easy_lanes(change: impl FnOnce(&mut Network)) -> &'static Network {
     let devnet = Network::devnet();
-    let lanes = UsefulLanes { matmul_floor: 26_214, matmul_level: 20, ..devnet.lanes };
+    let lanes =
+        UsefulLanes { matmul_floor: 26_214, matmul_level: 20, credit_floor: 0, ..devnet.lanes };
     let mut network = Network { lanes, epoch_blocks: 20, ..devnet.clone() };
     change(&mut network);
     Box::leak(Box::new(network))

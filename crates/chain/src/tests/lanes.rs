@@ -229,7 +229,10 @@ fn c20_c21_a_stale_anchor_is_refused_by_name() {
 
 #[test]
 fn certificates_go_with_the_states_that_a_reorg_could_reach() {
-    let node = Node::on(easy_lanes(|network| network.kept_states = 10));
+    let node = Node::on(easy_lanes(|network| {
+        network.kept_states = 40;
+        network.horizon_blocks = 30;
+    }));
     let mut work = small_products(1);
     let first = node.multiply(&mut work, 2_000);
     for _ in 0..9 {

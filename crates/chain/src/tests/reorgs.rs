@@ -88,8 +88,11 @@ fn a_branch_with_a_bad_body_changes_nothing() {
 
 #[test]
 fn c17_a_branch_below_the_oldest_state_is_refused_by_name() {
-    let network: &'static Network =
-        Box::leak(Box::new(Network { kept_states: 3, ..Network::devnet().clone() }));
+    let network: &'static Network = Box::leak(Box::new(Network {
+        kept_states: 3,
+        horizon_blocks: 0,
+        ..Network::devnet().clone()
+    }));
     let ours = Node::on(network);
     let theirs = Node::on(network);
     for block in ours.mine_many(2) {

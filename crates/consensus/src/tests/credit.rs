@@ -1,20 +1,21 @@
 //! C-23 … C-27: lane 2.
 
-use alloy_primitives::{B256, hex};
-use ed25519_dalek::{Signer, SigningKey};
+use alloy_primitives::{Address, B256, hex};
 use pouw_types::Network;
 use proptest::prelude::*;
 
 use super::{LATER, core, genesis};
-use crate::beacon::{Beacons, PERIOD};
+use crate::beacon::{Beacons, PERIOD, beacon_of};
 use crate::vrf::{self, VrfError};
 use crate::{
     Claim, Core, CreditClaim, CreditClaimError, CreditRecord, CreditSums, Evidence, Header,
-    HeaderError, Lane, Shares, Standing, check_header_with, slot_input, slot_of, wins,
+    HeaderError, Lane, MAX_HEADER_BYTES, Shares, Standing, check_header_with, lane_key_of,
+    slot_input, slot_of, wins,
 };
 
 const BEACON: B256 = B256::repeat_byte(6);
 const SECRET: [u8; 32] = [9; 32];
+const MACHINE: Address = Address::repeat_byte(0x4d);
 
 fn parent() -> Standing {
     let mut parent = Standing { shares: Shares { matmul: 0, credit: 6_554 }, ..genesis() };
@@ -23,14 +24,13 @@ fn parent() -> Standing {
 }
 
 fn record(core: &Core, credit: u128) -> CreditRecord {
-    let key = SigningKey::from_bytes(&SECRET).verifying_key().to_bytes();
-    CreditRecord { key, credit, payout: core.miner }
+    CreditRecord { key: lane_key_of(&SECRET), credit, payout: core.miner }
 }
 
 fn sealed(core: Core, beacon: B256) -> Header {
     let proof = vrf::prove(&SECRET, &slot_input(beacon, slot_of(core.time_ms))).unwrap();
-    let signature = SigningKey::from_bytes(&SECRET).sign(core.hash().as_slice()).to_bytes();
-    Header { core, claim: Claim::Credit(CreditClaim { proof, signature }) }
+    let claim = CreditClaim::make(&core, MACHINE, &SECRET, proof);
+    Header { core, claim: Claim::Credit(claim) }
 }
 
 fn credit_core(parent: &Standing) -> Core {
@@ -50,8 +50,12 @@ fn credit_wins_a_block_that_weighs_nothing() {
     assert_eq!(after.total_weight, parent().total_weight);
     assert_eq!(Header::decode(&header.encode()), Ok(header.clone()));
     assert_eq!(header.encode().len(), Core::BYTES + CreditClaim::BYTES);
+    assert_eq!(header.encode().len(), MAX_HEADER_BYTES);
     let lone = check_header_with(Network::devnet(), &parent(), &header, LATER, Evidence::Header);
     assert_eq!(lone, Err(HeaderError::EvidenceMissing(Lane::Credit)));
+    // Where the state that judges it is not known yet, it is believed, and weighs nothing.
+    let later = check_header_with(Network::devnet(), &parent(), &header, LATER, Evidence::Later);
+    assert_eq!(later, Ok(after));
 }
 
 #[test]
@@ -91,9 +95,9 @@ fn c24_the_proof_is_of_this_key_beacon_and_slot() {
     let record = record(&core, 1_000);
     let proof = CreditClaimError::Vrf(VrfError::Proof);
     refused(&sealed(core.clone(), B256::ZERO), &record, proof);
-    let Claim::Credit(mut claim) = sealed(core.clone(), BEACON).claim else { panic!("lane 2") };
     let next = slot_input(BEACON, slot_of(core.time_ms) + 1);
-    claim.proof = vrf::prove(&SECRET, &next).unwrap();
+    let proof_of_next = vrf::prove(&SECRET, &next).unwrap();
+    let claim = CreditClaim::make(&core, MACHINE, &SECRET, proof_of_next);
     refused(&Header { core, claim: Claim::Credit(claim) }, &record, proof);
 }
 
@@ -125,10 +129,14 @@ fn c26_the_block_is_signed_by_the_key_and_pays_its_host() {
     // Somebody who saw the proof puts it into a block of his own.
     let own = Core { tx_root: B256::ZERO, ..core };
     refused(&Header { core: own, claim: Claim::Credit(claim) }, &good, CreditClaimError::Signature);
+    // Or names another machine.
+    let other = CreditClaim { machine: Address::ZERO, ..claim };
+    let header = Header { core: core.clone(), claim: Claim::Credit(other) };
+    refused(&header, &good, CreditClaimError::Signature);
     claim.signature[0] ^= 1;
     let header = Header { core: core.clone(), claim: Claim::Credit(claim) };
     refused(&header, &good, CreditClaimError::Signature);
-    let other = CreditRecord { payout: alloy_primitives::Address::ZERO, ..good };
+    let other = CreditRecord { payout: Address::ZERO, ..good };
     let expected = CreditClaimError::Payout { expected: other.payout, found: core.miner };
     refused(&sealed(core, BEACON), &other, expected);
 }
@@ -148,6 +156,24 @@ fn c27_a_beacon_is_two_periods_old_and_lane_2_adds_nothing() {
     assert_eq!(run(&hash, 2 * PERIOD - 1).current, first);
     assert_eq!(run(&hash, 3 * PERIOD - 2).current, first);
     assert_ne!(run(&hash, 3 * PERIOD - 1).current, first);
+    // The same from the blocks themselves.
+    let id = |height: u64| B256::from(alloy_primitives::U256::from(height));
+    let looked_up = |lanes: &dyn Fn(u64) -> Lane, height: u64| {
+        let beacon = beacon_of(height, genesis, |heights| {
+            let won = heights.filter(|height| lanes(*height) != Lane::Credit).map(id);
+            Ok::<_, core::convert::Infallible>(won.collect())
+        });
+        beacon.unwrap()
+    };
+    let some = |height: u64| if height.is_multiple_of(3) { Lane::Credit } else { Lane::Matmul };
+    let silent = |height: u64| {
+        if (70..200).contains(&height) { Lane::Credit } else { Lane::Hash }
+    };
+    for lanes in [&hash as &dyn Fn(u64) -> Lane, &some, &silent] {
+        for height in (1..6 * PERIOD).step_by(7).chain([127, 128, 191, 192, 193, 320]) {
+            assert_eq!(looked_up(lanes, height), run(lanes, height - 1).current, "{height}");
+        }
+    }
     // A period of lane 2 alone keeps the beacon; one such block changes nothing of the others.
     let credit = |height| if height < PERIOD { Lane::Hash } else { Lane::Credit };
     assert_eq!(run(&credit, 3 * PERIOD - 1).current, first);

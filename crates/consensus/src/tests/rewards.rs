@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::Shares;
 use crate::reward::{
     MatmulReward, PaidPrice, VESTING_EPOCHS, Vesting, counted_work, credit_reward, floor_price,
-    matmul_reward,
+    matmul_reward, price_at_step, price_of, price_step,
 };
 
 #[test]
@@ -65,7 +65,29 @@ fn c29_work_counts_as_far_as_it_was_paid_for() {
     prices.extend((0..1_000).map(|_| paid(10_000, 0)));
     assert_eq!(floor_price(&prices, 77), 100);
     prices.push(paid(1, 31));
-    assert_eq!(floor_price(&prices, 77), 0);
+    assert_eq!(floor_price(&prices, 77), 1, "never free");
+}
+
+#[test]
+fn c29_prices_are_remembered_in_steps_of_at_most_a_fifth() {
+    assert_eq!(price_of(1_000, 1 << 40), Some(1_000));
+    assert_eq!(price_of(1_000, 1 << 41), Some(500));
+    assert_eq!(price_of(1_000, 0), None);
+    assert_eq!(price_of(u128::MAX, 1), Some(u128::MAX));
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(price_step),
+        [0, 0, 4, 6, 8, 9, 10, 11, 12, 12, 13]
+    );
+    let mut last = 0;
+    for exponent in 0..128 {
+        for price in [1_u128 << exponent, u128::MAX >> (127 - exponent), 5 << exponent >> 2] {
+            let (step, lowest) = (price_step(price), price_at_step(price_step(price)));
+            assert!(lowest <= price && lowest >= price / 5 * 4, "{price} {step} {lowest}");
+            assert_eq!(price_step(lowest), step);
+            last = last.max(step);
+        }
+    }
+    assert_eq!(last, 511);
 }
 
 proptest! {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use crate::fixed::ONE;
 use crate::share::{
-    CREDIT_CAP, EpochSums, FLOOR, ShareError, Steps, check_move, epoch_of, moved, targets, window,
+    CREDIT_CAP, EpochSums, FLOOR, ShareError, Steps, at_genesis, check_move, epoch_of, moved,
+    targets, targets_of, window,
 };
 use crate::{Difficulty, Lane, Pace, Shares, weight};
 
@@ -111,6 +112,28 @@ fn c30_shares_alone_move_no_weight() {
     let mut credit = opened;
     credit.lanes[2].difficulty = 1 << 90;
     assert_eq!(weight::step(shares(32_768, 10_000), &opened, &credit), 0);
+}
+
+#[test]
+fn floors_hold_and_leave_lane_0_its_own() {
+    let devnet = Network::devnet();
+    let (matmul, credit) = (devnet.lanes.matmul_floor, devnet.lanes.credit_floor);
+    assert_eq!(targets_of(devnet, &[]), shares(matmul, credit));
+    let subsidy = devnet.subsidy.atto() * u128::from(devnet.epoch_blocks);
+    let all = |vesting, credit| {
+        [EpochSums { vesting_burn: vesting, credit_burn: credit, credit_rewards: 0 }; 7]
+    };
+    assert_eq!(targets_of(devnet, &all(subsidy, 0)), shares(64_880 - credit, credit));
+    assert_eq!(targets_of(devnet, &all(0, subsidy)), shares(matmul, 19_660));
+    for target in [targets_of(devnet, &all(subsidy, 0)), targets_of(devnet, &all(0, subsidy))] {
+        let mut now = at_genesis(devnet);
+        for _ in 0..8 {
+            let next = moved(now, target, Steps::of(devnet));
+            assert_eq!(check_move(now, next, true, Steps::of(devnet)), Ok(()));
+            now = next;
+        }
+        assert_eq!(now, target);
+    }
 }
 
 proptest! {

@@ -32,7 +32,8 @@ fn records_have_the_bytes_that_are_published() {
     rental.fund_rate = 5;
     let machine = Machine { units: 4, bond: 10, retired: true, ..Machine::default() };
     let totals = Totals { pool: Amount::from_atto(3), ..Totals::default() };
-    let subsidy = Subsidy { payout: Address::repeat_byte(2), amount: Amount::from_atto(4) };
+    let subsidy =
+        Subsidy { payout: Address::repeat_byte(2), amount: Amount::from_atto(4), vested: 1 };
     let encoded = [
         quote.encode(),
         rental.encode(),
@@ -42,13 +43,13 @@ fn records_have_the_bytes_that_are_published() {
         Marks { ended: 1, half_failures: 2 }.encode(),
         Until(5).encode(),
     ];
-    assert_eq!(encoded.each_ref().map(Vec::len), [326, 702, 173, 160, 36, 16, 8]);
+    assert_eq!(encoded.each_ref().map(Vec::len), [326, 702, 173, 144, 40, 16, 8]);
     let pinned = [
         "5539e1a09bf2340f",
         "f2f3df904ba873ae",
         "c3f2f1b91662f9f7",
-        "f7c5c57832b9242c",
-        "110811a6374588a7",
+        "faa5843feab726a6",
+        "460d07146267b721",
         "2c94206c2af544ac",
         "fa312525b02b0363",
     ];

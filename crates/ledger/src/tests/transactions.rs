@@ -238,7 +238,7 @@ fn block(world: &mut World, transactions: &[Transaction]) -> Executed {
     for tx in transactions {
         execution.apply(tx).unwrap();
     }
-    let executed = execution.finish().unwrap();
+    let executed = execution.finish(&[]).unwrap();
     world.write(executed.writes.clone());
     let totals = world.totals();
     let supply = totals.genesis_supply.atto() + totals.subsidies.atto() - totals.burned.atto();
@@ -266,7 +266,6 @@ fn a_transfer_moves_its_value_burns_the_base_fee_and_tips_the_miner() {
     assert_eq!(world.balance(to), FLUX);
     assert_eq!(world.balance(key.address()), before - FLUX - 21_000 * 2 * GWEI);
     assert_eq!(executed.burned.atto(), 21_000 * GWEI);
-    assert_eq!(executed.rental_burned, Amount::ZERO);
     assert_eq!(world.balance(party(200).address()), 21_000 * GWEI);
     assert_eq!(account(&world.memory, key.address()).unwrap().nonce, 1);
 }
@@ -279,7 +278,7 @@ fn a_miner_who_pays_itself_keeps_the_books() {
         Execution::begin(&world.memory, BlockEnv { payout: key.address(), ..env(&world) }).unwrap();
     execution.apply(&decoded(&key, transfer(0, key.address(), FLUX))).unwrap();
     let before = world.balance(key.address());
-    world.write(execution.finish().unwrap().writes);
+    world.write(execution.finish(&[]).unwrap().writes);
     assert_eq!(world.balance(key.address()), before - 21_000 * GWEI, "only the base fee is gone");
 }
 
@@ -299,6 +298,28 @@ fn a_subsidy_matures_after_as_many_blocks_as_the_network_says() {
 }
 
 #[test]
+fn what_is_vested_matures_with_its_blocks_subsidy() {
+    let mut world = World::new();
+    let maturity = world.network.maturity_blocks;
+    let (miner, one, two) = (party(200).address(), party(201).address(), party(202).address());
+    let vested = [(one, Amount::from_atto(5)), (two, Amount::from_atto(7)), (one, Amount::ZERO)];
+    // A block of lane 2 without reward mints nothing but what others vest in it.
+    let env = BlockEnv { subsidy: Amount::ZERO, ..env(&world) };
+    let executed = Execution::begin(&world.memory, env).unwrap().finish(&vested).unwrap();
+    world.write(executed.writes);
+    world.height += 1;
+    assert_eq!(world.totals().subsidies.atto(), 12);
+    for _ in 1..maturity {
+        block(&mut world, &[]);
+        assert_eq!((world.balance(one), world.balance(two)), (0, 0));
+    }
+    block(&mut world, &[]);
+    assert_eq!((world.balance(one), world.balance(two), world.balance(miner)), (5, 7, 0));
+    let left = world.memory.keys().filter(|key| key.starts_with(b"y")).count();
+    assert_eq!(u64::try_from(left).unwrap(), maturity, "nothing of it is left behind");
+}
+
+#[test]
 fn what_cant_be_in_the_block_changes_nothing() {
     let world = World::new();
     let (key, to) = (party(1), party(50).address());
@@ -306,7 +327,7 @@ fn what_cant_be_in_the_block_changes_nothing() {
         let mut execution = Execution::begin(&world.memory, env(&world)).unwrap();
         let error = execution.apply(&decoded(&key, tx)).unwrap_err();
         assert!(expected(&error), "{error}");
-        let executed = execution.finish().unwrap();
+        let executed = execution.finish(&[]).unwrap();
         assert!(executed.receipts.is_empty(), "{error}");
         assert_eq!(executed.writes.len(), 2, "subsidy and totals only: {error}");
     };
@@ -393,6 +414,6 @@ fn i_1_a_block_on_books_that_do_not_balance_is_not_made() {
     totals.pool = totals.pool.checked_add(Amount::from_atto(1)).unwrap();
     world.write([(key::totals(), Some(totals.encode()))].into());
     let execution = Execution::begin(&world.memory, env(&world)).unwrap();
-    let error = execution.finish().unwrap_err();
+    let error = execution.finish(&[]).unwrap_err();
     assert!(error.to_string().contains("I-1"), "{error}");
 }

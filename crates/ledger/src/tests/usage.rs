@@ -24,23 +24,28 @@ fn r_4_ready_is_posted_once_by_the_operator_before_start_by() {
 }
 
 #[test]
-fn r_7_what_vesting_receipts_burn_is_summed_apart() {
+fn r_7_what_a_settlement_burned_and_worked_is_told_to_its_lane() {
     let mut scene = Scene::new();
     let credit = scene.open();
     let quote = Quote { nonce: 2, earns: 1, ..scene.quote() };
     let vesting = scene.open_with(&quote, FLUX).unwrap();
-    let burned = |scene: &Scene| {
-        let totals = scene.world.totals();
-        (totals.burned.atto(), totals.vesting_burned.atto())
-    };
     scene.world.pass(50, 1_000);
-    let (before, _) = burned(&scene);
+    let burned = |scene: &Scene| scene.world.totals().burned.atto();
+    let before = burned(&scene);
     scene.settle(&scene.receipt(credit, 1, 900)).unwrap();
-    let (after_credit, apart) = burned(&scene);
-    assert!(after_credit > before && apart == 0);
-    scene.settle(&scene.receipt(vesting, 1, 900)).unwrap();
-    let (after, apart) = burned(&scene);
-    assert!(apart > 0 && apart == after - after_credit, "{apart}");
+    let after_credit = burned(&scene);
+    scene.settle(&Receipt { workMacs: 77, ..scene.receipt(vesting, 1, 900) }).unwrap();
+    let [one, two] = scene.world.settlements.as_slice() else { panic!("two settlements") };
+    assert_eq!((one.rental, one.vests, one.work, one.is_last), (credit, false, 0, false));
+    assert_eq!(one.burned.atto(), after_credit - before);
+    assert_eq!((two.rental, two.vests, two.work, two.is_last), (vesting, true, 77, false));
+    assert_eq!(two.burned.atto(), burned(&scene) - after_credit);
+    assert_eq!(two.active_paid.atto(), 900 * RATE, "without storage and traffic");
+    // The same receipt again tells nothing twice: sums are of the rental, burns of the payment.
+    scene.world.pass(50, 1_000);
+    scene.settle(&Receipt { workMacs: 99, ..scene.receipt(vesting, 2, 900) }).unwrap();
+    let last = scene.world.settlements.last().unwrap();
+    assert_eq!((last.work, last.active_paid.atto()), (99, 900 * RATE));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::contract::{Mode, Native};
 use crate::execution::{BlockEnv, Log};
 use crate::record::{Account, Machine, Record, Totals};
 use crate::revert::Fault;
+use crate::settlement::Settlement;
 use crate::state::{self, key};
 
 pub(super) type Memory = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) height: u64,
     pub(super) now_s: u64,
     pub(super) network: &'static Network,
+    /// What rentals paid, in order.
+    pub(super) settlements: Vec<Settlement>,
 }
 
 /// Made once: finding the address of a key is slow in a debug build.
@@ -62,7 +65,13 @@ impl World {
     /// After genesis, with a balance for each of the parties 1 to 9.
     pub(super) fn new() -> Self {
         let network = Network::devnet();
-        let mut world = Self { memory: Memory::new(), height: 1, now_s: START_S, network };
+        let mut world = Self {
+            memory: Memory::new(),
+            height: 1,
+            now_s: START_S,
+            network,
+            settlements: Vec::new(),
+        };
         world.write(state::genesis(network));
         let purse = network.genesis[0].address;
         for number in 1..10 {
@@ -132,9 +141,10 @@ impl World {
         book.start();
         let mut native = Native::new(&mut book, &env, by, Amount::from_atto(value));
         let result = native.run(to, data, Mode::Transaction);
-        let logs = native.logs;
+        let (logs, settlements) = (native.logs, native.settlements);
         match result {
             Ok(_) => {
+                self.settlements.extend(settlements);
                 book.keep();
                 let writes = book.into_writes();
                 self.write(writes);

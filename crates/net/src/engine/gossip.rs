@@ -55,6 +55,10 @@ impl<C: Chain> Engine<C> {
         if let Some(peer) = self.peers.get_mut(&link) {
             peer.tip = tip;
         }
+        let follows = self.chain.parent(&header) == Some(self.tip.id);
+        if !follows && tip.weight <= self.tip.weight && !self.chain.weighs(&header) {
+            return Ok(());
+        }
         // Without a parent here it is not kept: the header sync finds the way to it. Neither is one
         // that has to wait.
         if self.take_header(now_ms, link, header)? == Taken::Early

@@ -28,6 +28,7 @@ pub(crate) async fn run(session: &Session, command: ChainCommand) -> anyhow::Res
             lanes::blocks(session, lane, limit, below).await
         }
         ChainCommand::Lanes { window } => lanes::lanes(session, window).await,
+        ChainCommand::Machine { machine } => lanes::machine(session, machine).await,
         ChainCommand::Share { epochs } => lanes::share(session, epochs).await,
         ChainCommand::Block { block } => {
             let rpc = session.rpc()?;

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use alloy_primitives::Address;
 use pouw_types::Amount;
 use serde_json::Value;
 
@@ -47,6 +48,16 @@ pub(super) async fn blocks(
 pub(super) async fn lanes(session: &Session, window: u64) -> anyhow::Result<()> {
     let answer = answer(session, &format!("/v1/lanes?window={window}")).await?;
     session.output.data(&answer, || lanes_text(&answer));
+    Ok(())
+}
+
+/// Shows a machine's part in the useful lanes.
+///
+/// # Errors
+/// What the node says.
+pub(super) async fn machine(session: &Session, machine: Address) -> anyhow::Result<()> {
+    let answer = answer(session, &format!("/v1/machines/{machine}/lanes")).await?;
+    session.output.data(&answer, || machine_text(&answer));
     Ok(())
 }
 
@@ -125,7 +136,11 @@ const fn lane_name(lane: Option<u128>) -> &'static str {
 fn blocks_text(answer: &Value) -> String {
     let row = |block: &Value| {
         let lane = number(block, "lane");
-        let unit = if lane == Some(1) { "MAC" } else { "tickets" };
+        let unit = match lane {
+            Some(1) => "MAC",
+            Some(2) => "atto-FLUX",
+            _ => "tickets",
+        };
         let product = block
             .get("product")
             .and_then(Value::as_array)
@@ -137,14 +152,20 @@ fn blocks_text(answer: &Value) -> String {
             scaled(number(block, "difficulty"), unit),
             text(block, "minted"),
             text(block, "miner"),
-            product.unwrap_or_default(),
+            product.unwrap_or_else(|| match block.get("machine") {
+                Some(Value::String(machine)) => machine.clone(),
+                _ => String::new(),
+            }),
         ]
     };
     let rows: Vec<_> = items(answer, "blocks").map(row).collect();
     if rows.is_empty() {
         return "no such block".to_owned();
     }
-    table(&["height", "lane", "after", "difficulty", "minted", "miner", "product"], &rows)
+    table(
+        &["height", "lane", "after", "difficulty", "minted", "miner", "product or machine"],
+        &rows,
+    )
 }
 
 /// Each lane in a line; also a part of the status.
@@ -172,10 +193,58 @@ pub(super) fn lanes_text(answer: &Value) -> String {
     let heading =
         ["lane", "share", "state", "difficulty", "blocks", "spacing", "expected", "network"];
     let blocks = text(answer, "window_blocks");
+    let rewards = answer.get("rewards").filter(|rewards| rewards.is_object());
     format!(
-        "{}\nof the last {blocks} blocks, {}",
+        "{}\nof the last {blocks} blocks, {}{}",
         table(&heading, &rows),
-        seconds(answer, "window_ms")
+        seconds(answer, "window_ms"),
+        rewards.map(rewards_text).unwrap_or_default()
+    )
+}
+
+/// How much of what useful lanes were promised somebody paid for.
+fn rewards_text(rewards: &Value) -> String {
+    let amount = |name: &str| text(rewards, name).parse::<Amount>().unwrap_or_default();
+    let [at_once, vested, unvested] = ["at_once", "vested", "unvested"].map(amount);
+    let rest = vested.checked_add(unvested).unwrap_or(Amount::MAX);
+    let backed = vested.atto().saturating_mul(1_000).checked_div(rest.atto()).unwrap_or_default();
+    format!(
+        "\n\nmatmul, the last {} epochs: {at_once} FLUX minted at once, {vested} vested by paid work, \
+         {unvested} not ({}.{} % of what receipts can back)\n\
+         a receipt's work counts from {} FLUX for 2^40 multiplications on\n\
+         credit, the last {} epochs: {} FLUX burned, {} minted; {} counts now",
+        text(rewards, "epochs"),
+        backed / 10,
+        backed % 10,
+        text(rewards, "floor_price"),
+        text(rewards, "credit_epochs"),
+        text(rewards, "burned_for_credit"),
+        text(rewards, "minted_for_credit"),
+        text(rewards, "credit"),
+    )
+}
+
+fn machine_text(answer: &Value) -> String {
+    let row = |one: &Value| {
+        let parts = ["epoch", "reward", "minted", "work", "covered"];
+        parts.map(|name| text(one, name)).to_vec()
+    };
+    let rows: Vec<_> = items(answer, "vesting").map(row).collect();
+    let burned: Vec<_> = items(answer, "burned").filter_map(Value::as_str).collect();
+    let vesting = if rows.is_empty() {
+        "no reward of lane 1 waits for paid work".to_owned()
+    } else {
+        table(&["won in epoch", "reward, FLUX", "minted", "work, MAC", "paid for"], &rows)
+    };
+    format!(
+        "machine   {}\nminer     {}\nlane key  {}\ncredit    {} of {} FLUX count in the next block\n\
+         burned    {} (this epoch first)\n\n{vesting}",
+        text(answer, "machine"),
+        text(answer, "miner"),
+        text(answer, "lane_key"),
+        text(answer, "credit"),
+        text(answer, "all_credit"),
+        burned.join(", "),
     )
 }
 
@@ -190,8 +259,10 @@ fn share_text(answer: &Value) -> String {
             share_of(part("shares"), "matmul"),
             share_of(part("shares"), "credit"),
             share_of(part("target"), "matmul"),
+            share_of(part("target"), "credit"),
             text(epoch, "burned_for_matmul"),
             text(epoch, "burned_for_credit"),
+            text(epoch, "minted_for_credit"),
             reason(&text(epoch, "reason")).to_owned(),
         ]
     };
@@ -202,9 +273,11 @@ fn share_text(answer: &Value) -> String {
         "hash",
         "matmul",
         "credit",
-        "matmul's target",
+        "target: matmul",
+        "credit",
         "burned: vesting",
         "credit",
+        "minted: credit",
         "why",
     ];
     let steps: Vec<String> =
@@ -235,7 +308,7 @@ pub(super) fn mining_text(status: &Value) -> Option<String> {
     let mining = status.get("mining").filter(|mining| mining.is_object())?;
     let mut income = Amount::ZERO;
     let mut rows = Vec::new();
-    for name in ["hash", "matmul"] {
+    for name in ["hash", "matmul", "credit"] {
         let Some(effort) = mining.get(name) else { continue };
         let earned = text(effort, "income").parse::<Amount>().unwrap_or_default();
         income = income.checked_add(earned).unwrap_or(Amount::MAX);
@@ -312,6 +385,29 @@ mod tests {
         assert!(lines[2].contains("1.5 kMAC/s") && lines[2].contains("2.5 s"), "{text}");
         assert!(lines[3].contains("closed"), "{text}");
         assert_eq!(lines[4], "of the last 100 blocks, 200.0 s");
+    }
+
+    #[test]
+    fn what_receipts_backed_is_told() {
+        let rewards = json!({"epochs": 31, "at_once": "4", "vested": "9", "unvested": "27",
+            "floor_price": "0.000001", "credit_epochs": 10, "burned_for_credit": "250",
+            "minted_for_credit": "5", "credit": "120"});
+        let text = lanes_text(&json!({"window_blocks": 1, "window_ms": 2_000, "lanes": [],
+            "rewards": rewards}));
+        for part in [
+            "the last 31 epochs: 4 FLUX minted at once, 9 vested by paid work, 27 not (25.0 % of",
+            "counts from 0.000001 FLUX for 2^40",
+            "250 FLUX burned, 5 minted; 120 counts now",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let vesting = json!([{"epoch": 3, "reward": "36", "minted": "9", "work": "4000",
+            "covered": "1000"}]);
+        let machine = json!({"machine": "0x01", "miner": "0x02", "lane_key": "0x03", "credit": "1",
+            "all_credit": "4", "burned": ["0", "1"], "vesting": vesting});
+        let text = machine_text(&machine);
+        assert!(text.contains("1 of 4 FLUX") && text.contains("0, 1 (this epoch first)"), "{text}");
+        assert!(text.contains("36") && text.contains("4000"), "{text}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! `pouw node`: a node alone.
 
+use pouw_chain::LaneKey;
 use pouw_types::Network;
 use serde::Serialize;
 
-use crate::cli::NodeArgs;
+use crate::cli::{LaneKeyArg, NodeArgs};
 use crate::devnet::folder::Folder;
 use crate::exit::WrongInput;
 use crate::node::{Node, NodeOptions, PeerOptions};
@@ -18,6 +19,20 @@ struct Doors {
     /// How other nodes call it.
     contact: Option<String>,
     data: std::path::PathBuf,
+}
+
+fn lane_keys(args: &[LaneKeyArg]) -> anyhow::Result<Vec<LaneKey>> {
+    let key = |arg: &LaneKeyArg| {
+        // Made by the host; a key made here by mistake would never be registered.
+        anyhow::ensure!(
+            arg.file.exists(),
+            "no lane key in {}: it is in the data folder of `pouw host`",
+            arg.file.display()
+        );
+        let secret = pouw_vault::load_or_create(&arg.file)?.to_bytes().0;
+        Ok(LaneKey { machine: arg.machine, secret })
+    };
+    args.iter().map(key).collect()
 }
 
 /// Runs until Ctrl-C or until the chain can't go on.
@@ -48,6 +63,7 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
         }),
     })
     .await?;
+    node.draw(lane_keys(&args.lane_keys)?)?;
     let doors = Doors {
         network: network.name,
         http: node.url(),

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use anyhow::Context;
 use pouw_agent::engine::{DockerConfig, DockerEngine, Engine, EngineInfo, ImageRef};
 use pouw_agent::{
     Agent, HostConfig, ImageScore, ImageTest, ImageTestError, Outside, SelfTest, Tuning,
 };
+use pouw_chain::LaneKey;
+use pouw_consensus::lane_key_of;
 use pouw_types::{Amount, Floor, Isolation, MachineId, Network, Resources};
 
 use super::{Host, NodeContract, NodeLaneOne, NodeSigner};
@@ -23,16 +25,26 @@ const SPARE_MEMORY_BYTES: u64 = 512 << 20;
 const AVAILABLE_S: u64 = 30 * 86_400;
 
 /// A host's data folder with its key and engine.
-#[derive(Debug)]
 pub struct Setup {
     /// The data folder, absolute.
     pub data: PathBuf,
     /// The machine's key.
     pub key: PrivateKeySigner,
+    /// The secret half of its lane key.
+    lane_secret: [u8; 32],
     engine: Arc<DockerEngine>,
 }
 
+impl core::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Setup").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
 impl Setup {
+    /// File of the lane key, in the data folder.
+    pub const LANE_KEY: &str = "lane.key";
+
     /// Takes up a data folder, or makes it with a new machine key.
     ///
     /// # Errors
@@ -41,9 +53,17 @@ impl Setup {
         std::fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
         let data = std::path::absolute(data)?;
         let key = pouw_vault::load_or_create(&data.join("machine.key"))?;
+        // 32 secret bytes, whichever curve they are for.
+        let lane_secret = pouw_vault::load_or_create(&data.join(Self::LANE_KEY))?.to_bytes().0;
         let machine = MachineId::new(key.address());
         let engine = Arc::new(DockerEngine::new(DockerConfig::new(machine, &data)));
-        Ok(Self { data, key, engine })
+        Ok(Self { data, key, lane_secret, engine })
+    }
+
+    /// The machine and the key that draws its slots of lane 2.
+    #[must_use]
+    pub fn lane_key(&self) -> LaneKey {
+        LaneKey { machine: self.key.address(), secret: self.lane_secret }
     }
 
     /// Which machine this is.
@@ -77,6 +97,7 @@ impl Setup {
             endpoint: String::new(),
             payout,
             miner: payout,
+            lane_key: B256::ZERO,
             units: 1,
             unit: Resources {
                 cpu_millis: info.cores.saturating_mul(1_000),
@@ -155,11 +176,12 @@ impl Setup {
     /// What the agent says.
     pub async fn start(
         &self,
-        config: HostConfig,
+        mut config: HostConfig,
         network: &'static Network,
         node: &str,
         operator: PrivateKeySigner,
     ) -> anyhow::Result<Host> {
+        config.lane_key = lane_key_of(&self.lane_secret).into();
         let operator = Sender::new(operator, network.chain_id);
         let contract = Arc::new(NodeContract::new(Rpc::new(node), operator));
         let engine = Arc::clone(&self.engine) as Arc<dyn Engine>;

@@ -11,7 +11,8 @@ use pouw_api::backend::{
     LogQuery, LogView, PeerView, Peering, ReceiptView, SubmitError, TxView,
 };
 use pouw_api::lanes::{
-    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MiningView, SharesOverTime,
+    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MachineLanes, MiningView,
+    SharesOverTime,
 };
 use pouw_chain::{Chain, KnownBlock, LogFilter, MinerYield, StateAt};
 use pouw_ledger::BlockEnv;
@@ -386,6 +387,10 @@ impl Backend for ChainBackend {
 
     async fn lanes(&self, window: u64) -> Result<LanesView, BackendError> {
         self.ask(move |chain| lanes::lanes(chain, window)).await
+    }
+
+    async fn machine_lanes(&self, machine: Address) -> Result<Option<MachineLanes>, BackendError> {
+        self.ask(move |chain| lanes::machine(chain, machine)).await
     }
 
     async fn shares(&self, epochs: u64) -> Result<SharesOverTime, BackendError> {

@@ -1,12 +1,16 @@
 //! The chain by lanes, from the chain's words to those of the doors.
 
+use alloy_primitives::Address;
 use pouw_api::backend::BackendError;
 use pouw_api::lanes::{
-    BlockLine, BlockList, EffortView, EpochView, LaneView, LanesView, MiningView, ShareReason,
-    SharesOverTime, SharesView,
+    BlockLine, BlockList, EffortView, EpochView, LaneView, LanesView, MachineLanes, MiningView,
+    RewardsView, ShareReason, SharesOverTime, SharesView, VestingView,
 };
-use pouw_chain::{Chain, Effort, EpochShares, HeaderView, LaneSurvey, Mine, minted_at_once};
-use pouw_consensus::share::{Steps, WINDOW};
+use pouw_chain::{
+    Chain, Effort, EpochRewards, EpochShares, HeaderView, LaneSurvey, Mine, minted_at_once,
+};
+use pouw_consensus::reward::{VESTING_EPOCHS, VestingEpoch};
+use pouw_consensus::share::{LAG, Steps, WINDOW};
 use pouw_consensus::{Claim, Lane, Shares};
 use pouw_types::{Amount, Network};
 
@@ -38,17 +42,18 @@ pub(super) fn block_list(chain: &Chain, list: BlockList) -> Result<Vec<BlockLine
     let lane = list.lane.and_then(|lane| Lane::from_byte(lane).ok());
     let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
     let found = chain.headers_below(list.below, limit, SCAN_BLOCKS, lane).map_err(views::store)?;
-    Ok(found.iter().map(|view| line(chain.network(), view)).collect())
+    Ok(found.iter().map(line).collect())
 }
 
-fn line(network: &Network, view: &HeaderView) -> BlockLine {
+fn line(view: &HeaderView) -> BlockLine {
     let core = &view.header.core;
-    let product = match &view.header.claim {
+    let (product, machine) = match &view.header.claim {
         Claim::Matmul(claim) => {
             let shape = claim.opened.shape;
-            Some([shape.m(), shape.k(), shape.n()])
+            (Some([shape.m(), shape.k(), shape.n()]), None)
         }
-        _ => None,
+        Claim::Credit(claim) => (None, Some(claim.machine)),
+        _ => (None, None),
     };
     BlockLine {
         height: core.height,
@@ -58,7 +63,8 @@ fn line(network: &Network, view: &HeaderView) -> BlockLine {
         spacing_ms: view.spacing_ms,
         difficulty: view.difficulty,
         miner: core.miner,
-        minted: minted_at_once(network, core.lane),
+        minted: view.minted,
+        machine,
         product,
     }
 }
@@ -71,7 +77,52 @@ pub(super) fn lanes(chain: &Chain, window: u64) -> Result<LanesView, BackendErro
         window_blocks: survey.blocks,
         window_ms: survey.elapsed_ms,
         lanes: lanes.collect(),
+        rewards: Some(rewards(chain)?),
     })
+}
+
+fn rewards(chain: &Chain) -> Result<RewardsView, BackendError> {
+    let won = chain.rewards().map_err(views::read)?;
+    let sum = |part: fn(&EpochRewards) -> u128| {
+        Amount::from_atto(won.iter().map(part).fold(0, u128::saturating_add))
+    };
+    let burns = chain.recent_burns().map_err(views::read)?;
+    Ok(RewardsView {
+        epochs: VESTING_EPOCHS.saturating_add(1),
+        at_once: sum(|one| one.at_once),
+        vested: sum(|one| one.vested),
+        unvested: sum(|one| one.waiting),
+        floor_price: Amount::from_atto(chain.floor_price().map_err(views::read)?),
+        credit_epochs: LAG.saturating_add(WINDOW),
+        burned_for_credit: Amount::from_atto(burns.credit_burn),
+        minted_for_credit: Amount::from_atto(burns.credit_rewards),
+        credit: Amount::from_atto(chain.counting_credit().map_err(views::read)?),
+    })
+}
+
+pub(super) fn machine(
+    chain: &Chain,
+    machine: Address,
+) -> Result<Option<MachineLanes>, BackendError> {
+    let Some(found) = chain.machine_survey(machine).map_err(views::read)? else {
+        return Ok(None);
+    };
+    let vesting = |one: &VestingEpoch| VestingView {
+        epoch: one.epoch,
+        reward: Amount::from_atto(one.reward),
+        minted: Amount::from_atto(one.minted),
+        work: one.work,
+        covered: one.covered,
+    };
+    Ok(Some(MachineLanes {
+        machine,
+        miner: found.miner,
+        lane_key: found.lane_key.into(),
+        credit: Amount::from_atto(found.credit),
+        all_credit: Amount::from_atto(chain.counting_credit().map_err(views::read)?),
+        burned: found.burned.sums.into_iter().map(Amount::from_atto).collect(),
+        vesting: found.vesting.iter().map(vesting).collect(),
+    }))
 }
 
 fn view(survey: &LaneSurvey, block_ms: u64, elapsed_ms: u64) -> LaneView {
@@ -134,6 +185,7 @@ fn epoch_view(one: &EpochShares) -> EpochView {
         reason,
         burned_for_matmul: one.cause.map(|cause| Amount::from_atto(cause.sums.vesting_burn)),
         burned_for_credit: one.cause.map(|cause| Amount::from_atto(cause.sums.credit_burn)),
+        minted_for_credit: one.cause.map(|cause| Amount::from_atto(cause.sums.credit_rewards)),
     }
 }
 
@@ -143,6 +195,8 @@ pub(crate) const fn mode(mine: Mine) -> &'static str {
         Mine::Hash => "hash",
         Mine::Matmul => "matmul",
         Mine::Both => "both",
+        Mine::Credit => "credit",
+        Mine::All => "all",
         Mine::Auto => "auto",
     }
 }
@@ -150,13 +204,14 @@ pub(crate) const fn mode(mine: Mine) -> &'static str {
 pub(super) fn mining(network: &Network, mining: &Mining) -> MiningView {
     let report = mining.reporter.read();
     let effort = |lane: Lane, effort: &Effort| {
-        let minted = minted_at_once(network, lane).atto();
+        let minted = minted_at_once(network, lane).atto().saturating_mul(effort.blocks.into());
+        let minted = if lane == Lane::Credit { report.credit_minted } else { minted };
         EffortView {
             blocks: effort.blocks,
             busy_ms: effort.busy_ns / 1_000_000,
-            unit: unit(lane),
+            unit: if lane == Lane::Credit { "slots" } else { unit(lane) },
             rate: effort.rate(),
-            income: Amount::from_atto(minted.saturating_mul(effort.blocks.into())),
+            income: Amount::from_atto(minted),
         }
     };
     MiningView {
@@ -164,6 +219,7 @@ pub(super) fn mining(network: &Network, mining: &Mining) -> MiningView {
         payout: mining.payout,
         hash: effort(Lane::Hash, &report.hash),
         matmul: effort(Lane::Matmul, &report.matmul),
+        credit: effort(Lane::Credit, &report.credit),
         power: power::view(&mining.meter),
     }
 }

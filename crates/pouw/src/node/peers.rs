@@ -7,10 +7,8 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use anyhow::Context;
 use bytes::Bytes;
-use pouw_chain::{Block, Chain, Event, ImportError, SubmitError};
-use pouw_consensus::{
-    BlockId, BodyError, Header, HeaderError, Lane, MatmulClaimError, Puzzle, Standing, check_header,
-};
+use pouw_chain::{Block, Chain, Event, HeaderAhead, ImportError, SubmitError};
+use pouw_consensus::{BlockId, BodyError, Header, HeaderError, Lane, MatmulClaimError};
 use pouw_net::chain::{Block as Parts, CheckedHeader, HeaderFault, ImportFault, SubmitFault};
 use pouw_net::wire::{MAX_LOCATOR, Part, Tip};
 use pouw_net::{Broken, Contact, Net, NetHandle, NetOptions, new_key};
@@ -76,24 +74,6 @@ pub(super) async fn relay(chain: Chain, net: NetHandle) {
     }
 }
 
-/// What the children of a header that waits for its body are checked against.
-#[derive(Clone, Debug)]
-pub(super) enum Above {
-    /// All rules of headers hold.
-    Checked(Box<Standing>),
-    /// It follows its parent; what its lane or epoch asks for is checked when it is imported.
-    Linked { id: BlockId, height: u64, time_ms: u64 },
-}
-
-impl Above {
-    const fn place(&self) -> (BlockId, u64, u64) {
-        match self {
-            Self::Checked(standing) => (standing.id, standing.height, standing.time_ms),
-            Self::Linked { id, height, time_ms } => (*id, *height, *time_ms),
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 pub(super) struct PeerChain(Chain);
 
@@ -111,67 +91,8 @@ fn invalid(error: &dyn std::error::Error) -> String {
     broken(error).0
 }
 
-impl PeerChain {
-    /// The parent of a header among the blocks of the chain, if a branch may leave there.
-    fn parent_of(&self, header: &Header) -> Result<Above, HeaderFault> {
-        let parent = header.core.parent;
-        let known = self.0.header(parent).map_err(|error| broken(&error))?;
-        let (standing, _) = known.ok_or(HeaderFault::Orphan)?;
-        let oldest = self.0.oldest_state().map_err(|error| broken(&error))?;
-        if standing.height < oldest {
-            return Err(HeaderFault::TooDeep);
-        }
-        Ok(Above::Checked(Box::new(standing)))
-    }
-
-    /// What can be told of a header without its parent's state: place, time, and the work of
-    /// lane 0.
-    fn link(&self, header: &Header, above: &Above) -> Result<Above, HeaderFault> {
-        let (id, height, time_ms) = above.place();
-        let core = &header.core;
-        if core.parent != id || height.checked_add(1) != Some(core.height) {
-            return Err(HeaderFault::Invalid("it does not follow its parent (C-2)".to_owned()));
-        }
-        if core.time_ms <= time_ms {
-            return Err(HeaderFault::Invalid(
-                "its time is not after its parent's (C-3)".to_owned(),
-            ));
-        }
-        let network = self.0.network();
-        if core.time_ms > self.0.now_ms().saturating_add(network.block_ms) {
-            return Err(HeaderFault::Early);
-        }
-        if core.lane != header.claim.lane() {
-            return Err(HeaderFault::Invalid("its claim is of another lane (C-6)".to_owned()));
-        }
-        if let pouw_consensus::Claim::Hash(claim) = &header.claim {
-            Puzzle::new(network.chain_id, network.lane_zero, core.hash())
-                .check_solution(claim)
-                .map_err(|error| HeaderFault::Invalid(invalid(&error)))?;
-        }
-        Ok(Above::Linked { id: header.id(), height: core.height, time_ms: core.time_ms })
-    }
-
-    /// By all rules where the header tells enough, else by what it tells.
-    fn judge(&self, header: &Header, above: &Above) -> Result<Above, HeaderFault> {
-        let Above::Checked(parent) = above else { return self.link(header, above) };
-        match check_header(self.0.network(), parent, header, self.0.now_ms()) {
-            Ok(standing) => Ok(Above::Checked(Box::new(standing))),
-            Err(error) if error.is_transient() => Err(HeaderFault::Early),
-            // A certificate or record comes with the block, an epoch's shares follow from bodies:
-            // both are judged when it is imported.
-            Err(
-                HeaderError::EvidenceMissing(_)
-                | HeaderError::Shares { .. }
-                | HeaderError::LaneWithoutShare(_),
-            ) => self.link(header, above),
-            Err(error) => Err(HeaderFault::Invalid(invalid(&error))),
-        }
-    }
-}
-
 impl pouw_net::Chain for PeerChain {
-    type Standing = Above;
+    type Standing = HeaderAhead;
 
     fn chain_id(&self) -> u64 {
         self.0.network().chain_id
@@ -245,19 +166,28 @@ impl pouw_net::Chain for PeerChain {
     fn check_header(
         &self,
         header: &[u8],
-        above: Option<&Above>,
-    ) -> Result<CheckedHeader<Above>, HeaderFault> {
+        above: Option<&HeaderAhead>,
+    ) -> Result<CheckedHeader<HeaderAhead>, HeaderFault> {
         let header =
             Header::decode(header).map_err(|error| HeaderFault::Invalid(invalid(&error)))?;
-        let known = above.is_none().then(|| self.parent_of(&header)).transpose()?;
-        let standing = match (above, &known) {
-            (Some(above), _) => self.judge(&header, above)?,
-            (None, Some(parent)) => self.judge(&header, parent)?,
-            (None, None) => return Err(HeaderFault::Orphan),
-        };
-        let (id, height, _) = standing.place();
-        let needs_certificate = header.core.lane == Lane::Matmul;
-        Ok(CheckedHeader { id, parent: header.core.parent, height, needs_certificate, standing })
+        let standing = self.0.check_ahead(&header, above).map_err(|error| match error {
+            ImportError::UnknownParent(_) => HeaderFault::Orphan,
+            ImportError::ReorgTooDeep { .. } => HeaderFault::TooDeep,
+            ImportError::Header(error) if error.is_transient() => HeaderFault::Early,
+            error if error.is_fatal() => broken(&error).into(),
+            error => HeaderFault::Invalid(invalid(&error)),
+        })?;
+        Ok(CheckedHeader {
+            id: standing.id(),
+            parent: header.core.parent,
+            height: standing.height(),
+            needs_certificate: header.core.lane == Lane::Matmul,
+            standing,
+        })
+    }
+
+    fn weighs(&self, header: &[u8]) -> bool {
+        Header::decode(header).is_ok_and(|header| header.core.lane != Lane::Credit)
     }
 
     fn import(&self, block: &Parts) -> Result<(), ImportFault> {

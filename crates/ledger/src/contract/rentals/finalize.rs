@@ -35,6 +35,9 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
         let claim = loaded.claim();
         let end = split(&self.terms(&loaded), loaded.best(), claim.as_ref(), &loaded.close());
         self.pay_out(&mut loaded, &end.payment)?;
+        if let Some(settlement) = self.settlements.last_mut() {
+            settlement.is_last = true;
+        }
         let money = &mut loaded.rental.shown.money;
         let (refund, unused) = (Amount::from_atto(money.escrow), money.successorFund);
         money.escrow = 0;

@@ -12,6 +12,7 @@ use super::{CLOCK_S, EARNS_VESTING, Loaded};
 use crate::flaw::{self, Flaw};
 use crate::record::Until;
 use crate::revert::{Fault, Revert, require};
+use crate::settlement::Settlement;
 use crate::split::{Payment, ahead_s, settled};
 use crate::state::{State, StateError, key};
 
@@ -169,8 +170,18 @@ impl<S: State + ?Sized> Native<'_, '_, S> {
         money.foundation = money.foundation.saturating_add(foundation.atto());
         self.book.move_total(|totals| &mut totals.escrows, Amount::ZERO, leaves)?;
         self.book.move_total(|totals| &mut totals.burned, burned, Amount::ZERO)?;
-        if loaded.quote.earns == EARNS_VESTING {
-            self.book.move_total(|totals| &mut totals.vesting_burned, burned, Amount::ZERO)?;
+        let vests = loaded.quote.earns == EARNS_VESTING;
+        if vests || !burned.is_zero() {
+            self.settlements.push(Settlement {
+                rental: loaded.id,
+                machine: loaded.quote.machine,
+                miner: machine.miner,
+                vests,
+                burned,
+                active_paid: payment.active,
+                work: loaded.rental.shown.best.workMacs,
+                is_last: false,
+            });
         }
         self.book.credit(machine.payout, paid)?;
         self.book.credit(self.env.network.foundation, foundation)?;

@@ -167,6 +167,10 @@ impl Chain for Fake {
         Ok(CheckedHeader { id, parent, height, needs_certificate, standing: height })
     }
 
+    fn weighs(&self, header: &[u8]) -> bool {
+        fields(header).is_some_and(|(_, _, weight, _)| weight > 0)
+    }
+
     fn import(&self, block: &Block) -> Result<(), ImportFault> {
         let id = block_id(&block.header);
         let (parent, height, weight, flags) =
@@ -184,8 +188,9 @@ impl Chain for Fake {
         }
         let total = below + U256::from(weight);
         state.blocks.insert(id, (block.header.clone(), height, total));
-        let head = state.blocks[state.best.last().unwrap()].2;
-        if total > head {
+        let tip = *state.best.last().unwrap();
+        let head = state.blocks[&tip].2;
+        if total > head || (total == head && parent == tip) {
             // Back to the fork, then up.
             let mut branch = vec![id];
             let mut at = parent;

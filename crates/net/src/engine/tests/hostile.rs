@@ -325,6 +325,32 @@ fn two_blocks_of_one_miner_at_one_height_are_both_taken() {
 }
 
 #[test]
+fn n14_blocks_that_weigh_nothing_are_fetched_only_on_the_head_or_below_something_heavier() {
+    let mut victim = Victim::new();
+    victim.greet(1, nothing());
+    victim.chain.mine(1, 0, 0);
+    let tip = victim.chain.tip();
+    let light = |salt| header(tip.id, tip.height + 1, 0, salt, 0);
+    let first = light(0);
+    let out = victim.announce(1, &first, 1);
+    let id = block_id(&first);
+    assert!(asks_for(&out, 1, Part::Body(id)), "{out:?}");
+    victim.say(1, Message::Part(Part::Body(id), body(id)));
+    assert_eq!(victim.chain.tip().id, id);
+    // Any number of others in its place: its maker pays a signature for each.
+    for salt in 1..6 {
+        let out = victim.announce(1, &light(salt), 1);
+        assert!(!asks_for(&out, 1, Part::Body(block_id(&light(salt)))), "{out:?}");
+    }
+    assert_eq!(victim.engine.window.len(), 0);
+    // One that something heavier follows is found by its headers.
+    let next = header(block_id(&light(3)), tip.height + 2, 1, 0, 0);
+    let out = victim.announce(1, &next, 2);
+    let asks = |output: &Output| matches!(output, Output::Send(_, Message::GetHeaders(_)));
+    assert!(out.iter().any(asks), "{out:?}");
+}
+
+#[test]
 fn n11_a_branch_from_too_far_back_ends_the_talk_without_a_ban() {
     let mut victim = Victim::new();
     let genesis: BlockId = victim.chain.genesis();
