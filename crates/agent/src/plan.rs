@@ -602,7 +602,7 @@ pub fn plan(record: &Record, observed: &Observed, rules: &Rules) -> Vec<Action> 
     actions
 }
 
-/// the client consented, and the task's container is there and has not ended.
+/// the client consented, and the task's container is there and has not ended.
 fn is_mineable(record: &Record, observed: &Observed) -> bool {
     let consented = Earns::from_code(record.quote.earns) == Some(Earns::Vesting);
     let alive = match record.step {

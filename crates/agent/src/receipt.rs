@@ -115,7 +115,7 @@ pub fn next(
     }
 }
 
-/// what mined, for a rental whose receipts vest; never more than its units could do.
+/// what mined, for a rental whose receipts vest; never more than its units could do.
 fn work_macs(quote: &Quote, active_s: u64, totals: Totals) -> u128 {
     let vests = Earns::from_code(quote.earns) == Some(Earns::Vesting);
     let most =

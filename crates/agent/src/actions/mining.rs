@@ -1,4 +1,4 @@
-//! a mineable task's socket, its work from the node, its certificates to the node.
+//! a mineable task's socket, its work from the node, its certificates to the node.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A-50 … A-52: tasks that mine, over their real socket.
+//! A-70 … A-72: tasks that mine, over their real socket.
 
 use std::path::PathBuf;
 use std::sync::Arc;
