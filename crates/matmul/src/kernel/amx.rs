@@ -26,9 +26,15 @@ const SYS_ARCH_PRCTL: usize = 158;
 
 pub(super) fn kernel() -> Option<Kernel> {
     static ALLOWED: OnceLock<bool> = OnceLock::new();
-    avx512::kernel()
-        .filter(|_| *ALLOWED.get_or_init(|| has_amx() && ask_for_tiles()))
-        .map(|avx512| Kernel { mine, multiply, ..avx512 })
+    avx512::kernel().filter(|_| *ALLOWED.get_or_init(|| has_amx() && ask_for_tiles())).map(
+        |avx512| Kernel {
+            // SAFETY: AVX-512's table is there, so the processor has what both are compiled for.
+            mine: |a, b, rows, transcripts| unsafe { mine(a, b, rows, transcripts) },
+            // SAFETY: as above.
+            multiply: |a, b, quads, rows| unsafe { multiply(a, b, quads, rows) },
+            ..avx512
+        },
+    )
 }
 
 /// AMX-TILE and AMX-INT8 (leaf 7: EDX bits 24 and 25), and an operating system that saves both kinds of
@@ -94,6 +100,9 @@ static CONFIGURATION: Configuration = Configuration {
 #[repr(align(64))]
 struct RowBlocks([u8; LEAF_BYTES]);
 
+/// Inlined, as the passes below over sums, so that it is compiled with AVX-512's instructions: what the tiles
+/// do not do must be short enough to hide behind them.
+#[inline(always)]
 fn row_blocks(a: &Panel) -> Box<RowBlocks> {
     let mut blocks = Box::new(RowBlocks([0; LEAF_BYTES]));
     for (block, quads) in blocks.0.chunks_exact_mut(BLOCK).zip(a.0.chunks_exact(BLOCK)) {
@@ -181,6 +190,7 @@ impl Drop for Tiles {
 }
 
 /// Walks the blocks of up to three panels and shows the sums after each stripe and at the end.
+#[inline(always)]
 fn walk(
     tiles: &Tiles,
     a: &RowBlocks,
@@ -203,10 +213,13 @@ fn walk(
             see(block / STRIPE_BLOCKS, &sums);
         }
     }
-    tiles.read(&mut sums);
+    if !blocks.is_multiple_of(STRIPE_BLOCKS) {
+        tiles.read(&mut sums);
+    }
     sums
 }
 
+#[inline(always)]
 fn add_to(rows: &mut Rows<'_>, (group, tile): (usize, usize), sums: &[[i32; GROUP]; GROUP]) {
     for (row, sums) in (group * GROUP..).zip(sums) {
         for (value, sum) in rows.place(row, tile).iter_mut().zip(sums) {
@@ -215,6 +228,7 @@ fn add_to(rows: &mut Rows<'_>, (group, tile): (usize, usize), sums: &[[i32; GROU
     }
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transcript]) {
     let tiles = Tiles::configure();
     for ((group, a), transcripts) in a.iter().enumerate().zip(transcripts.chunks_mut(b.len())) {
@@ -234,6 +248,7 @@ fn mine(a: &[Panel], b: &[Panel], rows: &mut Rows<'_>, transcripts: &mut [Transc
     }
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn multiply(a: &[Panel], b: &[Panel], quads: usize, rows: &mut Rows<'_>) {
     let whole = quads.min(SEGMENT / 4);
     // What does not fill a block is AVX-512's.
