@@ -75,12 +75,14 @@ pub(super) fn check(known: &Known<'_>, receipt: &Signed<Receipt>, now: u64) -> R
     check_order(receipt, last)?;
     check_growth(known.quote, receipt, last, now.saturating_sub(last_seen))?;
     match known.stopped_at {
-        Some(stop) if receipt.at > stop.saturating_add(CLOCK_TOLERANCE_S) => {
-            // Results are still brought out, and kept data costs its storage.
-            let grown = receipt.activeS > last.activeS;
-            if grown { Err(Refusal::Stopped(stop)) } else { Ok(()) }
+        // Run time counts up to the stop, and never again once something was signed after it.
+        // Results still go out, and what is kept costs its storage.
+        Some(stop) => {
+            let room_s = stop.checked_sub(last_seen).map_or(0, |ran_s| ran_s + CLOCK_TOLERANCE_S);
+            let most_s = last.activeS.saturating_add(room_s);
+            if receipt.activeS > most_s { Err(Refusal::Stopped(stop)) } else { Ok(()) }
         }
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -282,6 +284,11 @@ mod tests {
             receipt.isFinal = true;
         };
         assert_eq!(scene().decide(same, Some(1120)), Ok(()));
+        // What ran until the stop is paid, though its receipt comes after the grace.
+        let ran = |active_s| scene().decide(|receipt| receipt.activeS = active_s, Some(1120));
+        assert_eq!((ran(75), ran(76)), (Ok(()), Err(Refusal::Stopped(1120))));
+        let again = scene().decide(|receipt| receipt.activeS = 51, Some(1099));
+        assert_eq!(again, Err(Refusal::Stopped(1099)), "something was signed after the stop");
         // Results still go out, and what is kept costs its storage.
         let kept = |receipt: &mut Receipt| {
             (receipt.activeS, receipt.trafficB, receipt.storageGibS) = (50, 900, 240);
