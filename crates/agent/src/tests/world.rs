@@ -76,7 +76,7 @@ pub(super) struct Ledger {
     pub(super) paid: BTreeMap<RentalId, Amount>,
     pending: Vec<(B256, HostCall)>,
     included: BTreeMap<B256, Inclusion>,
-    machine: IHosts::Machine,
+    pub(super) machine: IHosts::Machine,
     operator: Address,
     clock: VirtualClock,
 }
