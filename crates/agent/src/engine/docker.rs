@@ -121,9 +121,14 @@ impl DockerEngine {
                 Docker::connect_with_http(host, seconds, API_DEFAULT_VERSION)
             };
             let client = client.map_err(|error| self.failure("connect", "engine", error))?;
-            let operation = "negotiate a version";
-            self.bound(operation, self.config.call_timeout_ms, "engine", client.negotiate_version())
-                .await
+            let (operation, limit_ms) = ("negotiate a version", self.config.call_timeout_ms);
+            let client = client.negotiate_version();
+            let client = self.bound(operation, limit_ms, "engine", client).await?;
+            let version = self.call("tell its version", "engine", client.version()).await?;
+            match facts::podman(&version) {
+                Some(name) => Err(EngineError::Foreign { address: host.clone(), name }),
+                None => Ok(client),
+            }
         };
         self.client.get_or_try_init(|| connect).await
     }

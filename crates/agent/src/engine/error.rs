@@ -29,6 +29,17 @@ pub enum EngineError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What answers is not an engine that tasks can run on.
+    #[error(
+        "the engine at {address} is {name}, on which tasks do not run: install docker.io or \
+         docker-ce, and name its socket by DOCKER_HOST"
+    )]
+    Foreign {
+        /// Where it answers.
+        address: String,
+        /// What it is, with its version.
+        name: String,
+    },
     /// The engine took too long.
     #[error("the container engine did not {operation} within {after_ms} ms")]
     Timeout {
