@@ -90,7 +90,7 @@ impl From<EngineError> for Trouble {
 }
 
 /// An error with its causes, in one line.
-fn in_full(error: &dyn core::error::Error) -> String {
+pub(crate) fn in_full(error: &dyn core::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

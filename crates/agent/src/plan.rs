@@ -114,6 +114,8 @@ pub struct Observed {
     pub totals: Totals,
     /// whether the rental that continues this one has taken over what is kept.
     pub is_taken: bool,
+    /// Whether the journal could be written when it was last tried.
+    pub writable: bool,
 }
 
 /// What can be done at the same time: at most one action a lane.
@@ -269,6 +271,8 @@ pub enum Hold {
     Ahead,
     /// The escrow covers no more.
     Funds,
+    /// The journal can't be written: what would run on could be neither billed nor ended.
+    Unwritten,
 }
 
 impl Hold {
@@ -280,6 +284,7 @@ impl Hold {
             Self::Unguarded => "the firewall around the task is being put up again",
             Self::Ahead => "the signer does not sign receipts",
             Self::Funds => "the deposit is used up: top it up to go on",
+            Self::Unwritten => "the host can't write its journal, its disk may be full",
         }
     }
 }
@@ -309,6 +314,9 @@ pub const fn cap_ms(record: &Record) -> u64 {
 /// Why the task should stand still right now, if it should.
 #[must_use]
 pub fn hold(record: &Record, observed: &Observed, rules: &Rules) -> Option<Hold> {
+    if !observed.writable {
+        return Some(Hold::Unwritten);
+    }
     match &observed.chain {
         None => return Some(Hold::OffChain),
         Some(chain) if chain.rental.phase == Phase::None => return Some(Hold::OffChain),

@@ -1,6 +1,7 @@
 //! One rental at work: a loop that decides, plans, and keeps at most one action a lane going.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(20);
 /// The same for a signer: while it is away the task may stand still.
 const MAX_SIGN_BACKOFF: Duration = Duration::from_secs(3);
+/// Between two tries to write a journal that could not be written.
+const UNWRITTEN: Duration = Duration::from_secs(2);
 /// Outcomes that wait for the loop.
 const QUEUE: usize = 64;
 
@@ -52,6 +55,8 @@ pub(crate) struct Rental {
     tally: Tally,
     counted: Mutex<u128>,
     guard: Mutex<Guard>,
+    /// Whether the journal could be written when it was last tried.
+    writable: AtomicBool,
     wake: Notify,
 }
 
@@ -71,6 +76,7 @@ impl Rental {
             tally: Tally::default(),
             counted: Mutex::default(),
             guard: Mutex::default(),
+            writable: AtomicBool::new(true),
             wake: Notify::new(),
         }
     }
@@ -151,13 +157,24 @@ impl Rental {
         let mut changed = record.clone();
         change(&mut changed);
         changed.totals = self.meter(|meter| meter.read(context.clock.monotonic_ms()));
-        if changed != *record {
-            context.journal.store(&changed).map_err(|error| {
-                tracing::error!(rental = %self.id, %error, "the journal can't be written");
-                error.to_string()
-            })?;
-            *record = changed;
+        let writable = self.writable.load(Ordering::Relaxed);
+        if changed == *record && writable {
+            return Ok(());
         }
+        let stored = context.journal.store(&changed);
+        self.writable.store(stored.is_ok(), Ordering::Relaxed);
+        match stored {
+            Ok(()) if !writable => {
+                tracing::info!(rental = %self.id, "the journal is written again")
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let error = crate::actions::in_full(&error);
+                tracing::error!(rental = %self.id, %error, "the journal can't be written");
+                return Err(error);
+            }
+        }
+        *record = changed;
         Ok(())
     }
 
@@ -227,6 +244,7 @@ impl Rental {
             container: self.container(),
             guard: self.guard(),
             totals: self.meter(|meter| meter.read(now)),
+            writable: self.writable.load(Ordering::Relaxed),
         }
     }
 }
@@ -306,7 +324,7 @@ impl Shell {
     /// Decides, starts and drops actions; returns how long to sleep, `None` when all is done.
     fn turn(&mut self) -> Option<Duration> {
         let chain = self.view();
-        let observed = self.rental.observed(&self.context, chain);
+        let mut observed = self.rental.observed(&self.context, chain);
         let rules = self.context.rules;
         let mut done = false;
         let now_ms = self.context.clock.unix_ms();
@@ -317,8 +335,10 @@ impl Shell {
             record.step_began(now_ms);
         });
         if written.is_err() {
-            return Some(MAX_BACKOFF);
+            self.stand_still();
+            return Some(UNWRITTEN);
         }
+        observed.writable = true;
         let record = self.rental.record();
         if self.shown != Some(record.step) {
             self.shown = Some(record.step);
@@ -357,6 +377,18 @@ impl Shell {
         }
     }
 
+    /// Freezes a running task, for which nothing has to be written down first: what runs on could
+    /// be neither billed nor ended.
+    fn stand_still(&mut self) {
+        let record = self.rental.record();
+        let running = self.rental.container() == Container::Running;
+        let running = running && record.step == Step::Run && record.end.is_none();
+        if running && !self.lanes.contains_key(&Action::Pause.lane()) {
+            self.before(Action::Pause);
+            self.spawn(Action::Pause);
+        }
+    }
+
     fn drop_unwanted(&mut self, wanted: &[Action]) {
         self.lanes.retain(|_, running| {
             let keep = wanted.contains(&running.action) || !running.action.is_droppable();
@@ -380,6 +412,11 @@ impl Shell {
             return;
         }
         self.before(action);
+        self.spawn(action);
+    }
+
+    fn spawn(&mut self, action: Action) {
+        let lane = action.lane();
         let (context, rental) = (Arc::clone(&self.context), Arc::clone(&self.rental));
         let (outcomes, chain) = (self.outcomes.clone(), self.chain.clone());
         let task = tokio::spawn(async move {

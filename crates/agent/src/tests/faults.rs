@@ -105,6 +105,43 @@ async fn an_opening_that_stays_away_ends_the_rental() {
     assert_eq!(world.refused(), Vec::<String>::new(), "nothing is sent on that branch");
 }
 
+/// what can't be written down is not run, not billed, and goes on once it can be.
+#[tokio::test]
+async fn a_task_stands_still_unbilled_while_its_journal_cannot_be_written() {
+    let (world, id) = running(HOUR).await;
+    world.sleep(40).await;
+    let in_the_way = world.journal_of(id).join("record.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    world.wait("the task stands still", || world.phase() == Some(Container::Paused)).await;
+    assert!(world.status(id).paused.unwrap().contains("journal"));
+    let stood = world.status(id).meter.active_s;
+    world.sleep(120).await;
+    assert_eq!(world.status(id).meter.active_s, stood);
+    std::fs::remove_dir(in_the_way).unwrap();
+    world.wait("the task goes on", || world.phase() == Some(Container::Running)).await;
+    world.sleep(20).await;
+    world.finish(0, false);
+    world.done(id).await;
+    assert_eq!(world.status(id).end, Some(End::Completed));
+    assert!((56..=76).contains(&world.rental(id).best.activeS), "{:?}", world.rental(id).best);
+}
+
+/// a task that ended meanwhile is paid for what it ran, once that can be written down.
+#[tokio::test]
+async fn a_task_that_ends_while_its_journal_cannot_be_written_is_paid_when_it_can_be() {
+    let (world, id) = running(HOUR).await;
+    world.sleep(40).await;
+    let in_the_way = world.journal_of(id).join("record.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    world.finish(0, false);
+    world.sleep(120).await;
+    assert_eq!(world.status(id).step, Step::Run);
+    std::fs::remove_dir(in_the_way).unwrap();
+    world.done(id).await;
+    assert_eq!(world.status(id).end, Some(End::Completed));
+    assert!((40..=50).contains(&world.rental(id).best.activeS), "{:?}", world.rental(id).best);
+}
+
 /// without a signer the task runs at most AHEAD, and goes on when it is back.
 #[tokio::test]
 async fn a_lost_signer_freezes_the_task_and_its_return_resumes_it() {

@@ -804,6 +804,11 @@ impl World {
         self.wait("the task runs", || self.phase() == Some(ContainerPhase::Running)).await;
     }
 
+    /// Where the agent's journal keeps a rental.
+    pub(super) fn journal_of(&self, id: RentalId) -> std::path::PathBuf {
+        self.folder.path().join(format!("agent/rentals/{:x}", id.get()))
+    }
+
     pub(super) fn phase(&self) -> Option<ContainerPhase> {
         self.engine.containers().into_iter().find(|(_, w, _)| w.step.as_str() == "run").map(|c| c.2)
     }
