@@ -13,6 +13,8 @@ mod ctrl_c;
 mod devnet;
 #[path = "thread_lab/docker.rs"]
 mod docker;
+#[path = "thread_lab/full_disk.rs"]
+mod full_disk;
 #[path = "thread_lab/hosts.rs"]
 mod hosts;
 #[path = "thread_lab/life.rs"]

@@ -11,11 +11,15 @@ use pouw_types::contracts::{IRentals, RENTALS};
 use pouw_types::{Amount, RentalId};
 use serde_json::{Value, json};
 
+use crate::full_disk::Disk;
+
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A devnet process; ended when the test ends, however it ends.
 pub(crate) struct Devnet {
+    /// A small one below the folder, taken away before it.
+    pub(crate) disk: Option<Disk>,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) doors: Value,
     process: Option<Child>,
@@ -33,9 +37,40 @@ impl Devnet {
     pub(crate) fn with(arguments: &[&str], docker: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|&one| one.to_owned()).collect();
-        let mut devnet = Self { folder, doors: Value::Null, process: None, arguments, docker };
+        let doors = Value::Null;
+        let mut devnet = Self { disk: None, folder, doors, process: None, arguments, docker };
         devnet.resume();
         devnet
+    }
+
+    /// With a disk of its own for one part of its data, or for all of it.
+    pub(crate) fn on_disk(arguments: &[&str], part: &str, mib: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let net = folder.path().join("net");
+        std::fs::create_dir(&net).unwrap();
+        if !part.is_empty() {
+            // As if it had been started before: else a folder with anything in it is not touched.
+            std::fs::write(net.join("version"), "1").unwrap();
+        }
+        let disk = Some(Disk::mount(&net.join(part), mib));
+        let arguments = arguments.iter().map(|&one| one.to_owned()).collect();
+        let doors = Value::Null;
+        let mut devnet = Self { disk, folder, doors, process: None, arguments, docker: None };
+        devnet.resume();
+        devnet
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
+    }
+
+    /// Waits until the process ends by itself; its exit code, and what it said.
+    pub(crate) fn ended(&mut self) -> (Option<i32>, String) {
+        let mut process = self.process.take().unwrap();
+        let status = wait_until("end of the devnet", || {
+            process.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+        });
+        (status.code(), std::fs::read_to_string(self.path("devnet.log")).unwrap())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -204,7 +239,8 @@ pub(crate) fn check_clean(machine: &str, folder: &Path, engine: Option<&str>) {
     let folder = folder.display().to_string();
     wait_until("mounts gone", || {
         let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&folder)).collect();
+        let ours = |line: &&str| line.contains(&folder) && !line.starts_with("tmpfs ");
+        let left: Vec<&str> = mounts.lines().filter(ours).collect();
         if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
     });
 }
