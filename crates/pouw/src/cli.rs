@@ -63,34 +63,65 @@ pub enum Command {
     Node(NodeArgs),
     /// Offer this machine
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  pouw host install                   measure this machine, put up its bond, offer it
+  pouw host run                       serve rentals until Ctrl-C
+  pouw host status")]
     Host(HostCommand),
     /// Show what a task would run on and cost, without running it
+    #[command(after_help = "Examples:
+  pouw plan examples/hello/task.yaml
+  pouw plan task.yaml --json | jq .deposit")]
     Plan(PlanArgs),
     /// Rent a machine and run a task on it
     Run(RunArgs),
     /// Follow a running task
+    #[command(after_help = "Examples:
+  pouw attach         your newest rental
+  pouw attach 0x4f    the one that starts with 0x4f")]
     Attach(RentalArgs),
     /// List your rentals
+    #[command(after_help = "Examples:
+  pouw ps
+  pouw ps --all --json")]
     Ps(PsArgs),
     /// Show a rental: contract, receipts, results
+    #[command(after_help = "Examples:
+  pouw describe         your newest rental
+  pouw describe 0x4f --json")]
     Describe(RentalArgs),
     /// Show a task's output
+    #[command(after_help = "Examples:
+  pouw logs -f               as it grows
+  pouw logs 0x4f --system    what the host did")]
     Logs(LogsArgs),
     /// Reach a port of a running task from this computer
     PortForward(ForwardArgs),
     /// End a rental
+    #[command(after_help = "Examples:
+  pouw stop 0x4f
+  pouw stop 0x4f --host-gone    of a host that doesn't answer")]
     Stop(StopArgs),
     /// Go on with a rental that was stopped with its data kept
     Start(StartArgs),
     /// Copy a rental's results
     Cp(CpArgs),
     /// What rentals have cost
+    #[command(after_help = "Example: pouw cost --json | jq .price")]
     Cost,
     /// Accounts and money
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  pouw wallet new
+  pouw wallet balance
+  pouw wallet send 0x7099…79C8 1.5")]
     Wallet(WalletCommand),
     /// Look into the chain
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  pouw chain status
+  pouw chain blocks --lane matmul
+  pouw chain tx 0xa4b6…d3de      a hash of an invoice")]
     Chain(ChainCommand),
     /// Attack the rules of the chain in virtual time
     #[command(subcommand)]
@@ -101,6 +132,7 @@ pub enum Command {
   pouw sim year --svg year.svg")]
     Sim(SimCommand),
     /// Tell what this machine lacks and what mends it
+    #[command(after_help = "Example: pouw doctor --json | jq '.[] | select(.state != \"ok\")'")]
     Doctor,
     /// Write a shell's completions to stdout
     #[command(after_help = "Example: pouw completions bash > /etc/bash_completion.d/pouw")]
@@ -130,8 +162,13 @@ pub struct Devnet {
 #[derive(Debug, Subcommand)]
 pub enum DevnetCommand {
     /// Start it, and stay until Ctrl-C
+    #[command(after_help = "Examples:
+  pouw devnet start
+  pouw devnet start --no-host --listen 127.0.0.1:8545    a chain for wallets alone
+  pouw devnet start --nodes 5 --mine-all")]
     Start(DevnetArgs),
     /// Forget its chain, store and wallets
+    #[command(after_help = "Example: pouw devnet reset -y")]
     Reset {
         /// Its data folder
         #[arg(long, value_name = "DIR")]
@@ -285,14 +322,21 @@ pub struct NodeArgs {
 #[derive(Debug, Subcommand)]
 pub enum HostCommand {
     /// Make this machine's key, measure it, register it and offer it
+    #[command(after_help = "Examples:
+  pouw host install
+  pouw host install --payout 0x7099…79C8 --settings host.toml")]
     Install(HostArgs),
     /// Measure this machine
+    #[command(after_help = "Example: pouw host self-test")]
     SelfTest(HostArgs),
     /// Show what is offered
+    #[command(after_help = "Example: pouw host offer --json")]
     Offer(HostArgs),
     /// Show rentals and earnings
+    #[command(after_help = "Example: pouw host status")]
     Status(HostArgs),
     /// Serve rentals until Ctrl-C
+    #[command(after_help = "Example: pouw host run --listen 0.0.0.0:8547")]
     Run(HostArgs),
     /// Give notice to a spot rental: its machine is taken back in 120 s
     Preempt(NoticeArgs),
@@ -489,6 +533,9 @@ pub struct CpArgs {
 #[derive(Debug, Subcommand)]
 pub enum WalletCommand {
     /// Make a new account
+    #[command(after_help = "Examples:
+  pouw wallet new
+  pouw wallet new --password-file pw.txt")]
     New(PasswordArgs),
     /// Take in an account: a keystore file, or 64 hex digits
     #[command(after_help = "Examples:
@@ -502,8 +549,12 @@ pub enum WalletCommand {
         password: PasswordArgs,
     },
     /// Show accounts
+    #[command(after_help = "Example: pouw wallet address")]
     Address,
     /// Show what accounts have
+    #[command(after_help = "Examples:
+  pouw wallet balance
+  pouw wallet balance 0x7099…79C8 --json")]
     Balance {
         /// Which; default: the profile's
         address: Option<Address>,
@@ -541,6 +592,7 @@ pub enum ChainCommand {
   pouw chain status --json | jq .mining")]
     Status,
     /// Who the node is connected with
+    #[command(after_help = "Example: pouw chain peers")]
     Peers,
     /// Blocks, newest first, by lane
     #[command(after_help = "Examples:
@@ -583,17 +635,22 @@ pub enum ChainCommand {
         epochs: u64,
     },
     /// One block
+    #[command(after_help = "Examples:
+  pouw chain block
+  pouw chain block 100 --json")]
     Block {
         /// Height, id, or latest
         #[arg(default_value = "latest")]
         block: String,
     },
     /// One transaction
+    #[command(after_help = "Example: pouw chain tx 0xa4b6…d3de")]
     Tx {
         /// Its hash
         hash: alloy_primitives::B256,
     },
     /// One account
+    #[command(after_help = "Example: pouw chain account 0x7099…79C8")]
     Account {
         /// Its address
         address: Address,
@@ -640,5 +697,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path}{} ", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let shown = path.trim_end();
+            assert!(help.starts_with("Example") && help.contains(shown), "{shown}: {help}");
+            command.get_subcommands().for_each(|one| check(one, &path));
+        }
+        check(&Cli::command(), "");
     }
 }

@@ -32,8 +32,11 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Chain(command) => commands::chain::run(&session, command).await,
         Command::Sim(command) => commands::sim::run(&session, &command),
         Command::Completions { shell } => {
-            let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "pouw", &mut std::io::stdout());
+            // To memory first: the generator panics where a pipe is closed.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "pouw", &mut script);
+            let script = String::from_utf8_lossy(&script);
+            session.output.data(&script, || script.clone().into_owned());
             Ok(())
         }
     }

@@ -10,8 +10,10 @@ use pouw_sim::Rule;
 #[derive(Debug, Subcommand)]
 pub enum SimCommand {
     /// List the attacks
+    #[command(after_help = "Example: pouw sim list")]
     List,
     /// Run one, and show its table and what of the claims holds
+    #[command(after_help = "Example: pouw sim attack rental --seeds 32 --svg rental.svg")]
     Attack {
         /// Its name, from `pouw sim list`
         name: String,
@@ -29,6 +31,7 @@ pub enum SimCommand {
         plot: SimPlot,
     },
     /// A year of blocks: many miners, a slow network, growing demand
+    #[command(after_help = "Example: pouw sim year --miners 1000 --svg year.svg")]
     Year {
         /// Where chance begins: the same seed gives the same numbers
         #[arg(long, default_value_t = 1)]

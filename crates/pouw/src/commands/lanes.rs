@@ -117,7 +117,9 @@ fn scaled(count: Option<u128>, unit: &str) -> String {
         }
         (whole, tenth, prefix) = (whole / 1_000, whole % 1_000 / 100, next);
     }
-    if prefix.is_empty() {
+    if whole == 1 && prefix.is_empty() {
+        format!("1 {}", unit.replacen("tickets", "ticket", 1))
+    } else if prefix.is_empty() {
         format!("{whole} {unit}")
     } else {
         format!("{whole}.{tenth} {prefix}{unit}")
@@ -364,6 +366,13 @@ mod tests {
         assert_eq!(scaled(None, "MAC"), "–");
         assert_eq!(percent(13_107), "19.9 %");
         assert_eq!(percent(65_536), "100.0 %");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(scaled(Some(1), "tickets/s"), "1 ticket/s");
+        assert_eq!(scaled(Some(1_999), "tickets"), "1.9 ktickets");
+        assert_eq!(scaled(Some(0), "tickets"), "0 tickets");
     }
 
     #[test]

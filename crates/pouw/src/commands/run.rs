@@ -202,12 +202,16 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> anyhow::Result<()>
         };
         let rental = opened.run.rental.to_string();
         if !is_hosts_end(&end) || !goes_on(session, args.on_fault, &prepared.valid.task, &rental) {
-            if let Some(folder) = &args.output {
-                let bucket = Bucket::open(&prepared.profile, &opened.run.prefix)?;
-                fetch(session, &opened, &bucket, folder).await?;
-            }
+            // What never ran has nothing to fetch: what it came to is told first, and counts.
+            let fetched = match &args.output {
+                Some(folder) => {
+                    let bucket = Bucket::open(&prepared.profile, &opened.run.prefix)?;
+                    fetch(session, &opened, &bucket, folder).await
+                }
+                None => Ok(()),
+            };
             opened.conclude(session).await?;
-            return judge(&end);
+            return judge(&end).and(fetched);
         }
         let invoice = opened.conclude(session).await?;
         let left = prepared.left(data, &rental).await?;
