@@ -98,11 +98,9 @@ pub enum Command {
     /// Reach a port of a running task from this computer
     PortForward(ForwardArgs),
     /// End a rental
-    #[command(after_help = "Examples:
-  pouw stop 0x4f
-  pouw stop 0x4f --host-gone    of a host that doesn't answer")]
     Stop(StopArgs),
     /// Go on with a rental that was stopped with its data kept
+    #[command(after_help = "Example: pouw start 0x4f")]
     Start(StartArgs),
     /// Copy a rental's results
     Cp(CpArgs),
@@ -339,8 +337,10 @@ pub enum HostCommand {
     #[command(after_help = "Example: pouw host run --listen 0.0.0.0:8547")]
     Run(HostArgs),
     /// Give notice to a spot rental: its machine is taken back in 120 s
+    #[command(after_help = "Example: pouw host preempt 0x21b4…35a8")]
     Preempt(NoticeArgs),
     /// Give notice to an on-demand rental: it ends in 24 h, for another price
+    #[command(after_help = "Example: pouw host reprice 0x21b4…35a8")]
     Reprice(NoticeArgs),
 }
 
@@ -478,7 +478,8 @@ pub struct LogsArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   pouw stop 0x4f                 end it
-  pouw stop --keep 6h 0x4f       end it, the host keeps its disk: `pouw start 0x4f` goes on")]
+  pouw stop --keep 6h 0x4f       end it, the host keeps its disk: `pouw start 0x4f` goes on
+  pouw stop --host-gone 0x4f     end it as the fault of a host that doesn't answer")]
 pub struct StopArgs {
     /// Which rental.
     #[command(flatten)]
