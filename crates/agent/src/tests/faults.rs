@@ -105,7 +105,7 @@ async fn an_opening_that_stays_away_ends_the_rental() {
     assert_eq!(world.refused(), Vec::<String>::new(), "nothing is sent on that branch");
 }
 
-/// what can't be written down is not run, not billed, and goes on once it can be.
+/// what can't be written down is not run, not billed, and goes on once it can be.
 #[tokio::test]
 async fn a_task_stands_still_unbilled_while_its_journal_cannot_be_written() {
     let (world, id) = running(HOUR).await;
@@ -126,7 +126,7 @@ async fn a_task_stands_still_unbilled_while_its_journal_cannot_be_written() {
     assert!((56..=76).contains(&world.rental(id).best.activeS), "{:?}", world.rental(id).best);
 }
 
-/// a task that ended meanwhile is paid for what it ran, once that can be written down.
+/// a task that ended meanwhile is paid for what it ran, once that can be written down.
 #[tokio::test]
 async fn a_task_that_ends_while_its_journal_cannot_be_written_is_paid_when_it_can_be() {
     let (world, id) = running(HOUR).await;
