@@ -165,7 +165,7 @@ impl Rental {
         self.writable.store(stored.is_ok(), Ordering::Relaxed);
         match stored {
             Ok(()) if !writable => {
-                tracing::info!(rental = %self.id, "the journal is written again")
+                tracing::info!(rental = %self.id, "the journal is written again");
             }
             Ok(()) => {}
             Err(error) => {
