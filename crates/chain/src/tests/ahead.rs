@@ -120,7 +120,7 @@ fn headers_ahead_of_their_blocks_cost_what_real_ones_cost() {
     // Shares inside an epoch, and more than a step at its start.
     let other = Header {
         core: Core { shares: Shares { matmul: 1, credit: 0 }, ..solved.core.clone() },
-        claim: solved.claim.clone(),
+        claim: solved.claim,
     };
     let error = judge(&other).unwrap_err();
     assert!(matches!(error, ImportError::Header(HeaderError::Shares { .. })), "{error:?}");
@@ -164,7 +164,7 @@ fn a_header_of_lane_2_is_its_machines_or_nobodys() {
     ours.now.store(theirs.chain.now_ms(), Ordering::SeqCst);
     ours.chain.check_ahead(&block.header, Some(&above)).unwrap();
     let Claim::Credit(claim) = block.header.claim else { panic!("lane 2") };
-    let core = block.header.core.clone();
+    let core = block.header.core;
     let forged = CreditClaim::make(&core, host.machine(), &[3; 32], claim.proof);
     let unknown = CreditClaim::make(&core, host.miner, &host.secret, claim.proof);
     for (claim, known) in [(forged, true), (unknown, false)] {

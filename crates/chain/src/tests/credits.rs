@@ -437,6 +437,6 @@ fn a_miner_draws_the_slots_of_its_machines() {
     assert!(report.credit.blocks >= 1 && report.credit_minted > 0, "{report:?}");
     // Who mines other lanes alone draws nothing.
     let options = MinerOptions { mine: Mine::Hash, ..options };
-    let mut other = Miner::start(node.chain.clone(), options).unwrap();
+    let mut other = Miner::start(node.chain, options).unwrap();
     assert!(!other.draw(vec![key]).unwrap());
 }

@@ -121,7 +121,7 @@ impl Node {
     pub(super) fn rent(&self, host: &Host, earns: u8, nonce: u64) -> Rental {
         let now = self.now_s();
         let quote = Quote {
-            nonce: nonce.into(),
+            nonce,
             client: client().address(),
             machine: host.machine(),
             units: 1,

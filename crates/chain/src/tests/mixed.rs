@@ -20,7 +20,7 @@ enum Play {
     Mine,
     Multiply,
     Draw,
-    /// Of which rental, seconds, and a thousandth of D_1 multiplications.
+    /// Of which rental, seconds, and a thousandth of `D_1` multiplications.
     Settle(usize, u64, u128),
 }
 

@@ -87,7 +87,7 @@ fn c29_credit_rentals_other_hosts_and_unpaid_work_vest_nothing() {
     // second affords a thousandth of the block.
     let (poor, mut rental) = rented(|network| network.lanes.floor_price = u128::MAX >> 40);
     let difficulty = product(&poor);
-    let affordable = RATE * 100 << 40;
+    let affordable = (RATE * 100) << 40;
     let affordable = affordable / (u128::MAX >> 40);
     let vested = vested_by(&poor, || poor.settle(&mut rental, 100, difficulty));
     assert_eq!(vested, REST * affordable.min(difficulty) / difficulty);
@@ -109,7 +109,7 @@ fn c29_the_floor_follows_what_was_paid_and_holds_for_an_epoch() {
         node.mine(2_000);
     }
     let seen = floor();
-    assert!(seen <= 500 * FLUX && seen >= 400 * FLUX, "{seen}");
+    assert!((400 * FLUX..=500 * FLUX).contains(&seen), "{seen}");
     // A receipt that claims a million times the work is one that paid the floor, and no less: who
     // deals with himself halves the floor an epoch at most.
     node.settle(&mut rental, 10_000, 1 << 100);
@@ -127,7 +127,7 @@ fn c29_after_thirty_epochs_nothing_vests() {
         let (node, mut rental) = rented(|network| network.epoch_blocks = 2);
         let difficulty = product(&node);
         let won = node.chain.head().height() / 2;
-        while (node.chain.head().height() + 1) / 2 < won + epochs {
+        while node.chain.head().height().div_ceil(2) < won + epochs {
             node.mine(2_000);
         }
         let vested = vested_by(&node, || node.settle(&mut rental, 100, difficulty));
