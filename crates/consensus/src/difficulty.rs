@@ -15,8 +15,9 @@ use crate::fixed::{ONE, exp2, log2};
 use crate::header::Shares;
 use crate::lane::Lane;
 
-/// How far a quiet lane sinks at most: 12, on the logarithmic scale.
-const MAX_DROP: i64 = 12 * ONE;
+/// How far a quiet lane sinks at most: 20, on the logarithmic scale (docs/adr/0006). A branch without
+/// it loses weight as long as it sinks.
+const MAX_DROP: i64 = 20 * ONE;
 /// A lane is quiet after this many of its own spacings without a block.
 const QUIET_SPACINGS: i64 = 8 * ONE;
 /// A late block counts as at most this many spacings.
