@@ -19,6 +19,10 @@ pub const MAX_BLOCK_BYTES: usize = MAX_HEADER_BYTES + MAX_CERTIFICATE_BYTES + 2 
 /// a body of tiny ones costs whoever reads it next to nothing.
 const MAX_TRANSACTIONS: u64 = Network::mainnet().block_gas / 21_000;
 
+/// The most bytes of a transaction beside its call data and access list: type, lengths, chain id,
+/// nonce, fees, limit, recipient, value, signature.
+const ENVELOPE_BYTES: u64 = 320;
+
 /// A block: a header, the certificate of a lane-1 header, and the bytes of its transactions.
 ///
 /// # Layout
@@ -92,6 +96,11 @@ impl Block {
         let mut reader = Reader::new(body);
         let transactions = read_slices(&mut reader)?;
         reader.finish()?;
+        // Before megabytes are hashed: so much costs more gas than the header's block used.
+        let (used, least) = (header.core.gas_used, least_gas(&transactions));
+        if least > used {
+            return Err(BodyError::GasUsed { header: used, body: least }.into());
+        }
         let (expected, found) = (header.core.tx_root, tx_root(&transactions));
         if found != expected {
             let what = "transaction root";
@@ -110,6 +119,16 @@ impl Block {
     pub(crate) fn tx_root(&self) -> alloy_primitives::B256 {
         tx_root(&self.transactions)
     }
+}
+
+/// What transactions of these sizes use at least, by the schedule of gas: each its 21,000, and four
+/// for each byte of call data. What else is in a transaction takes fewer than [`ENVELOPE_BYTES`], or,
+/// in an access list, more than four a byte.
+fn least_gas(transactions: &[&[u8]]) -> u64 {
+    transactions.iter().fold(0, |sum, raw| {
+        let data = u64::try_from(raw.len()).unwrap_or(u64::MAX).saturating_sub(ENVELOPE_BYTES);
+        sum.saturating_add(21_000).saturating_add(data.saturating_mul(4))
+    })
 }
 
 fn read_certificate(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, DecodeError> {

@@ -3,6 +3,7 @@
 mod ahead;
 mod credits;
 mod fixture;
+mod hostile;
 mod imports;
 mod lanes;
 mod market;
