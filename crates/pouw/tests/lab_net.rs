@@ -1,8 +1,7 @@
 //! Nodes as processes: in network namespaces that are cut, slowed and joined again, and one that is
 //! killed while it catches up.
 //!
-//! Needs root and the Debian packages iproute2 and util-linux. Slowing needs the kernel's `netem`;
-//! where the kernel has none, that step is left out and said so.
+//! Needs root, the Debian packages iproute2, util-linux and python3, and the kernel's veth and TAP devices.
 #![cfg(test)]
 
 #[path = "net_lab/namespaces.rs"]

@@ -52,7 +52,17 @@ fn a_network_that_was_cut_in_two_becomes_one_again() {
         });
     }
 
-    let _slowed_or_said = wires.slow();
+    // Together again over a wire across the world, and a bad one: 300 ms each way, a frame in twenty
+    // lost, 8 Mbit/s.
+    let wire = wires.join_slowly(300, 0.05, 8_000_000);
+    let above = nodes.iter().map(Node::height).max().unwrap();
+    wait_until("one chain over a slow wire", || agree_above(&nodes, above));
+    // It stays one while both sides mine.
+    wait_until("growth over a slow wire", || agree_above(&nodes, above + 5));
+    let (carried, lost) = wire.cut();
+    assert!(carried > 100 && lost > carried / 50, "a bad wire: {carried} carried, {lost} lost");
+
+    // And over a good one.
     wires.join();
     let above = nodes.iter().map(Node::height).max().unwrap();
     wait_until("one chain", || agree_above(&nodes, above));
