@@ -73,6 +73,7 @@ pub(crate) fn check(
     parent: (&Standing, &Header),
     at_hand: &AtHand,
     decoded: Decoded,
+    vouched: bool,
     now_ms: u64,
     known: Option<Known<'_>>,
 ) -> Result<Checked, ImportError> {
@@ -83,6 +84,8 @@ pub(crate) fn check(
         (Lane::Matmul, Some(certificate), _) => {
             Evidence::Matmul { ancestors: &at_hand.ancestors, certificate }
         }
+        // Its ticket wins; that it was multiplied, the operator's trust stands for.
+        (Lane::Matmul, None, _) if vouched => Evidence::Ancestors(&at_hand.ancestors),
         (Lane::Credit, _, Some(CreditEvidence { beacon, record })) => {
             Evidence::Credit { beacon: *beacon, record }
         }

@@ -15,7 +15,7 @@ use crate::fixed::{ONE, exp2, log2};
 use crate::header::Shares;
 use crate::lane::Lane;
 
-/// How far a quiet lane sinks at most: 20, on the logarithmic scale (docs/adr/0006). A branch without
+/// How far a quiet lane sinks at most: 20, on the logarithmic scale (docs/adr/0009). A branch without
 /// it loses weight as long as it sinks.
 const MAX_DROP: i64 = 20 * ONE;
 /// A lane is quiet after this many of its own spacings without a block.

@@ -101,7 +101,8 @@ pub enum Evidence<'a> {
         certificate: &'a [u8],
     },
     /// Lane 1, of a header whose block is not here yet: its ancestors alone. The ticket's value is
-    /// checked, and that it was multiplied is not: such a header must not be weighed.
+    /// checked, and that it was multiplied is not: such a header must not be weighed, unless the operator trusts
+    /// a block above it and certificates are gone.
     Ancestors(&'a [BlockId]),
     /// Lane 2: the beacon, and the host's record in the state of height h − H.
     Credit {

@@ -80,7 +80,12 @@ impl Book {
             .filter(|(_, entry)| !entry.named && entry.banned_until_ms == 0 && entry.failures > 0)
             .max_by_key(|(_, entry)| (entry.failures, core::cmp::Reverse(entry.met_ms)))
             .map(|(peer, _)| *peer);
-        worst.is_some_and(|peer| self.entries.remove(&peer).is_some())
+        // A banned key is worth least: its owner has as many as it likes.
+        let banned = || {
+            let banned = self.entries.iter().filter(|(_, entry)| entry.banned_until_ms > 0);
+            banned.min_by_key(|(_, entry)| entry.banned_until_ms).map(|(peer, _)| *peer)
+        };
+        worst.or_else(banned).is_some_and(|peer| self.entries.remove(&peer).is_some())
     }
 
     /// A peer was talked to, and is reached at these addresses if it said so.
@@ -118,6 +123,12 @@ impl Book {
     #[must_use]
     pub fn is_banned(&self, now_ms: u64, peer: PeerId) -> bool {
         self.entries.get(&peer).is_some_and(|entry| entry.banned_until_ms > now_ms)
+    }
+
+    /// Whether the operator named it.
+    #[must_use]
+    pub fn is_named(&self, peer: PeerId) -> bool {
+        self.entries.get(&peer).is_some_and(|entry| entry.named)
     }
 
     /// How many are banned.

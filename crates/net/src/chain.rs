@@ -149,6 +149,14 @@ pub trait Chain: Send + Sync + 'static {
     fn weighs(&self, _header: &[u8]) -> bool {
         true
     }
+    /// How many blocks behind its head a node keeps certificates; older ones are nobody's fault.
+    fn certificates_kept(&self) -> u64;
+    /// These blocks, of height 1 and up, lead to one that the operator trusts: they are taken
+    /// without certificates, and no others at their heights.
+    ///
+    /// # Errors
+    /// [`Broken`].
+    fn vouch(&self, path: &[BlockId]) -> Result<(), Broken>;
     /// Takes a block; one that is known is no error. When this returns, the block is durable.
     ///
     /// # Errors

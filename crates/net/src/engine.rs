@@ -8,6 +8,7 @@
 //! by buckets for many, and by the window for everything that waits.
 
 mod gossip;
+mod path;
 mod peer;
 mod sync;
 #[cfg(test)]
@@ -20,13 +21,16 @@ use std::sync::Arc;
 use alloy_primitives::B256;
 use serde::Serialize;
 
+use self::path::Path;
 use self::peer::Peer;
 use self::sync::Leader;
 use crate::book::Book;
 use crate::chain::{Broken, Chain};
 use crate::contact::{Contact, MAX_ADDRESSES, PeerId, may_tell};
+use crate::origin::{Admission, Origin, Origins};
 use crate::recent::Recent;
 use crate::score::Offence;
+use crate::trust::Trust;
 use crate::window::Window;
 use crate::wire::{BlockId, Hello, Message, PROTOCOL, Part, Tip, WireError};
 
@@ -36,6 +40,10 @@ const GREETING_MS: u64 = 10_000;
 const CROSSING_MS: u64 = 5_000;
 /// How many callers from one IP address are let in; loopback has no such bound.
 const CALLERS_OF_ONE_ADDRESS: usize = 8;
+/// How many from one neighbourhood of addresses.
+const CALLERS_OF_ONE_NEIGHBOURHOOD: usize = 16;
+/// How many over relays, where no address is seen: half of the room.
+const CALLERS_OVER_RELAYS: usize = 32;
 /// How many blocks that were found invalid are remembered.
 const REJECTED: usize = 1_024;
 
@@ -62,6 +70,8 @@ pub enum Reason {
     Silent,
     /// It doesn't read what it is sent.
     Slow,
+    /// It no longer has the certificates that we need, as we come too late without a trusted block.
+    CertificatesGone,
     /// Its last offence, or an earlier one, got it banned.
     Banned(Option<Offence>),
 }
@@ -80,6 +90,7 @@ impl Reason {
             Self::Silent => 6,
             Self::Slow => 7,
             Self::Banned(_) => 8,
+            Self::CertificatesGone => 9,
         }
     }
 }
@@ -140,13 +151,15 @@ pub struct Settings {
     pub outbound: usize,
     /// How many may call.
     pub inbound: usize,
+    /// A block that the operator trusts: up to it no certificates are needed.
+    pub trust: Option<Trust>,
 }
 
 impl Settings {
     /// The usual.
     #[must_use]
     pub const fn new(me: PeerId) -> Self {
-        Self { me, addresses: Vec::new(), outbound: 8, inbound: 64 }
+        Self { me, addresses: Vec::new(), outbound: 8, inbound: 64, trust: None }
     }
 }
 
@@ -177,9 +190,12 @@ pub struct Engine<C: Chain> {
     chain: Arc<C>,
     settings: Settings,
     book: Book,
+    origins: Origins,
     peers: BTreeMap<Link, Peer>,
     calling: BTreeSet<PeerId>,
     tip: Tip,
+    /// The way to a trusted block, until it is known.
+    path: Option<Path>,
     leader: Option<Leader>,
     window: Window<C::Standing>,
     /// Parts that were asked for, and of whom.
@@ -194,16 +210,25 @@ pub struct Engine<C: Chain> {
 
 impl<C: Chain> Engine<C> {
     /// A machine over a chain, that knows the peers of a book.
-    #[must_use]
-    pub fn new(chain: Arc<C>, settings: Settings, book: Book) -> Self {
+    ///
+    /// # Errors
+    /// [`Broken`] where the chain failed.
+    pub fn new(chain: Arc<C>, settings: Settings, book: Book) -> Result<Self, Broken> {
         let tip = chain.tip();
-        Self {
+        let path = match settings.trust {
+            // Once the block is here, so is all that is below it.
+            Some(trust) if chain.header(trust.id)?.is_none() => Some(Path::new(trust)),
+            _ => None,
+        };
+        Ok(Self {
             chain,
             settings,
             book,
+            origins: Origins::default(),
             peers: BTreeMap::new(),
             calling: BTreeSet::new(),
             tip,
+            path,
             leader: None,
             window: Window::new(),
             asked: BTreeMap::new(),
@@ -211,13 +236,19 @@ impl<C: Chain> Engine<C> {
             fetching: BTreeMap::new(),
             to_tell: Vec::new(),
             out: Vec::new(),
-        }
+        })
     }
 
     /// The address book.
     #[must_use]
     pub const fn book(&self) -> &Book {
         &self.book
+    }
+
+    /// Addresses with which no handshake is made.
+    #[must_use]
+    pub fn banned_origins(&self, now_ms: u64) -> BTreeSet<Origin> {
+        self.origins.banned(now_ms)
     }
 
     /// The peers, for people.
@@ -283,6 +314,10 @@ impl<C: Chain> Engine<C> {
         if self.book.is_banned(now_ms, peer) {
             return self.close(now_ms, link, Reason::Banned(None));
         }
+        // Whom the operator named is welcome wherever it calls from.
+        if !called && !self.book.is_named(peer) && !self.admits(now_ms, link, address) {
+            return;
+        }
         let other = self.peers.iter().find(|(old, other)| **old != link && other.id == peer);
         if let Some((old, other)) = other {
             // Both called at once: both keep the call of the lower key. Else the newer one counts:
@@ -295,13 +330,7 @@ impl<C: Chain> Engine<C> {
                 return;
             }
         }
-        let inbound = || self.peers.values().filter(|peer| !peer.called);
-        let ip = address.map(|address| address.ip()).filter(|ip| !ip.is_loopback());
-        let near = |peer: &&Peer| ip.is_some() && peer.address.map(|other| other.ip()) == ip;
-        if !called
-            && (inbound().count() > self.settings.inbound
-                || inbound().filter(near).count() > CALLERS_OF_ONE_ADDRESS)
-        {
+        if !called && !self.has_room(address) {
             return self.close(now_ms, link, Reason::Full);
         }
         let tip = self.tip;
@@ -318,6 +347,38 @@ impl<C: Chain> Engine<C> {
         self.send(link, Message::Hello(hello));
     }
 
+    /// Whether a caller's address is listened to (N-15); closed where it isn't.
+    fn admits(&mut self, now_ms: u64, link: Link, address: Option<SocketAddr>) -> bool {
+        let Some(origin) = address.and_then(|address| Origin::of(address.ip())) else {
+            return true;
+        };
+        let reason = match self.origins.call(now_ms, origin) {
+            Admission::Welcome => return true,
+            Admission::Banned => Reason::Banned(None),
+            Admission::TooOften => Reason::Full,
+        };
+        self.close(now_ms, link, reason);
+        false
+    }
+
+    /// Whether there is room for one more caller, itself counted already (N-12).
+    fn has_room(&self, address: Option<SocketAddr>) -> bool {
+        let inbound = || self.peers.values().filter(|peer| !peer.called);
+        if inbound().count() > self.settings.inbound {
+            return false;
+        }
+        let Some(address) = address else {
+            let relayed = inbound().filter(|peer| peer.address.is_none());
+            return relayed.count() <= CALLERS_OVER_RELAYS;
+        };
+        let Some(origin) = Origin::of(address.ip()) else { return true };
+        let origins = || inbound().filter_map(|peer| Origin::of(peer.address?.ip()));
+        let near = origin.neighbourhood();
+        origins().filter(|other| *other == origin).count() <= CALLERS_OF_ONE_ADDRESS
+            && origins().filter(|other| other.neighbourhood() == near).count()
+                <= CALLERS_OF_ONE_NEIGHBOURHOOD
+    }
+
     /// Forgets a connection and what was expected of it.
     fn forget(&mut self, now_ms: u64, link: Link) {
         let Some(peer) = self.peers.remove(&link) else { return };
@@ -328,6 +389,9 @@ impl<C: Chain> Engine<C> {
         self.fetching.retain(|_, (of, _)| *of != link);
         if self.leader.as_ref().is_some_and(|leader| leader.link == link) {
             self.leader = None;
+        }
+        if let Some(path) = self.path.as_mut().filter(|path| path.asked == Some(link)) {
+            path.asked = None;
         }
         let peers = &self.peers;
         self.window.abandon(|entry| {
@@ -347,7 +411,8 @@ impl<C: Chain> Engine<C> {
             | Reason::OtherProtocol
             | Reason::OtherBranch
             | Reason::Silent
-            | Reason::Slow => {
+            | Reason::Slow
+            | Reason::CertificatesGone => {
                 let id = peer.id;
                 self.book.failed(now_ms, id);
             }
@@ -362,6 +427,9 @@ impl<C: Chain> Engine<C> {
         let Some(peer) = self.peers.get_mut(&link) else { return };
         let banned = peer.score.add(now_ms, offence);
         tracing::info!(peer = %peer.id, ?offence, banned, "misdeed");
+        if let Some(origin) = peer.address.and_then(|address| Origin::of(address.ip())) {
+            self.origins.blame(now_ms, origin, offence);
+        }
         if banned {
             self.close(now_ms, link, Reason::Banned(Some(offence)));
         }
@@ -449,6 +517,14 @@ impl<C: Chain> Engine<C> {
         let called = self.peers.values().filter(|peer| peer.called).count() + self.calling.len();
         let room = self.settings.outbound.saturating_sub(called);
         for contact in self.book.to_call(now_ms, room, &busy) {
+            let all_banned = contact.addresses.iter().all(|address| {
+                let origin = Origin::of(address.ip());
+                origin.is_some_and(|origin| self.origins.is_banned(now_ms, origin))
+            });
+            if all_banned && !self.book.is_named(contact.peer) {
+                self.book.failed(now_ms, contact.peer);
+                continue;
+            }
             self.calling.insert(contact.peer);
             self.out.push(Output::Call(contact));
         }

@@ -20,8 +20,10 @@ pub mod chain;
 mod contact;
 pub mod engine;
 mod net;
+pub mod origin;
 mod recent;
 pub mod score;
+mod trust;
 mod window;
 pub mod wire;
 
@@ -30,3 +32,4 @@ pub use chain::{Broken, Chain};
 pub use contact::{Contact, ContactError, MAX_ADDRESSES, PeerId, may_tell};
 pub use engine::{Engine, PeerView};
 pub use net::{Net, NetError, NetHandle, NetOptions, new_key};
+pub use trust::{Trust, TrustError};

@@ -6,6 +6,7 @@ mod worker;
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +22,11 @@ use tokio_util::task::TaskTracker;
 
 use self::worker::{Event, Worker};
 use crate::book::Book;
-use crate::chain::Chain;
+use crate::chain::{Broken, Chain};
 use crate::contact::{Contact, PeerId};
 use crate::engine::{Engine, Input, Link, PeerView, Settings};
+use crate::origin::Origin;
+use crate::trust::Trust;
 use crate::wire::ALPN;
 
 /// Events that wait for the machine; readers wait when there are more.
@@ -50,6 +53,8 @@ pub struct NetOptions {
     pub outbound: usize,
     /// Where the address book is kept.
     pub book: Option<PathBuf>,
+    /// A block that the operator trusts: up to it no certificates are needed.
+    pub trust: Option<Trust>,
 }
 
 /// A node can't talk to peers.
@@ -64,6 +69,9 @@ pub enum NetError {
     /// The address book.
     #[error("the address book {} can't be read: mend or delete it", .0.display())]
     Book(PathBuf, #[source] std::io::Error),
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] Broken),
     /// The thread.
     #[error("cannot start a thread for peers")]
     Thread(#[source] std::io::Error),
@@ -95,6 +103,8 @@ struct Shell {
     endpoint: Endpoint,
     relays: Arc<[RelayUrl]>,
     events: mpsc::Sender<Event>,
+    /// Addresses with which no handshake is made.
+    banned: watch::Sender<Arc<BTreeSet<Origin>>>,
     next_link: Arc<AtomicU64>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -118,7 +128,7 @@ impl Net {
     /// # Errors
     /// [`NetError`].
     pub async fn start<C: Chain>(chain: Arc<C>, options: NetOptions) -> Result<Self, NetError> {
-        let NetOptions { key, listen, relays, named, outbound, book: path } = options;
+        let NetOptions { key, listen, relays, named, outbound, book: path, trust } = options;
         let relays = relays
             .into_iter()
             .map(|url| url.parse::<RelayUrl>().map_err(|_| NetError::Relay(url)))
@@ -137,7 +147,8 @@ impl Net {
             .into_iter()
             .filter(|address| !address.ip().is_unspecified())
             .collect();
-        let settings = Settings { addresses: addresses.clone(), outbound, ..Settings::new(me) };
+        let settings =
+            Settings { addresses: addresses.clone(), outbound, trust, ..Settings::new(me) };
         let bound = endpoint.bound_sockets();
         let contact =
             Contact { peer: me, addresses: if addresses.is_empty() { bound } else { addresses } };
@@ -148,13 +159,14 @@ impl Net {
             endpoint: endpoint.clone(),
             relays: relays.into(),
             events: events.clone(),
+            banned: watch::Sender::new(Arc::default()),
             next_link: Arc::new(AtomicU64::new(1)),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
         tasks.spawn(shell.clone().accept());
         tasks.spawn(shell.clone().tick());
-        let engine = Engine::new(Arc::clone(&chain), settings, book);
+        let engine = Engine::new(Arc::clone(&chain), settings, book)?;
         let runtime = tokio::runtime::Handle::current();
         let worker = Worker::new(engine, chain, shell, runtime, told, path);
         let thread = std::thread::Builder::new()
@@ -270,6 +282,12 @@ impl Shell {
                 incoming = self.endpoint.accept() => incoming,
             };
             let Some(incoming) = incoming else { return };
+            if let IncomingAddr::Ip(address) = incoming.remote_addr()
+                && Origin::of(address.ip()).is_some_and(|one| self.banned.borrow().contains(&one))
+            {
+                incoming.refuse();
+                continue;
+            }
             let Ok(permit) = Arc::clone(&entering).try_acquire_owned() else {
                 incoming.refuse();
                 continue;

@@ -72,9 +72,14 @@ impl Score {
 
     /// Adds a misdeed; true if the peer is to be banned.
     pub fn add(&mut self, now_ms: u64, offence: Offence) -> bool {
+        self.count(now_ms, offence) >= BAN_AT
+    }
+
+    /// Adds a misdeed; the points that it makes.
+    pub fn count(&mut self, now_ms: u64, offence: Offence) -> u32 {
         let points = self.at(now_ms).saturating_add(offence.points());
         *self = Self { points, since_ms: now_ms };
-        points >= BAN_AT
+        points
     }
 }
 

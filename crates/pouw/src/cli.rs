@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
-use pouw_net::Contact;
+use pouw_net::{Contact, Trust};
 use pouw_types::{Amount, RentalId};
 
 pub use crate::client::forward::Forward;
@@ -305,6 +305,10 @@ pub struct NodeArgs {
     /// A relay of one's own for nodes behind a NAT (repeatable); none is used but these
     #[arg(long = "relay", value_name = "URL")]
     pub relays: Vec<String>,
+    /// A recent block that you trust: what leads to it is taken without its matmul certificates,
+    /// which nodes keep only for a while
+    #[arg(long, value_name = "BLOCKID@HEIGHT")]
+    pub trust: Option<Trust>,
     /// Which lanes to mine
     #[arg(long, value_enum, value_name = "LANES", default_value_t = MineArg::Auto, requires = "mine_to")]
     pub mine: MineArg,

@@ -162,7 +162,7 @@ impl Devnet {
 /// Peers on loopback, on a port that the folder keeps.
 fn peer_options(folder: &Folder, named: Vec<Contact>) -> anyhow::Result<PeerOptions> {
     let listen = folder.peer_address(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    Ok(PeerOptions { listen, named, relays: Vec::new() })
+    Ok(PeerOptions { listen, named, relays: Vec::new(), trust: None })
 }
 
 /// The nodes after the first: each is told of the first, and hears of the rest from it.

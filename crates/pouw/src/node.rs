@@ -19,7 +19,7 @@ use pouw_api::backend::{BlockRef, CallError, CallRequest};
 use pouw_api::{Backend, Board, Config};
 use pouw_api::{Doors, serve};
 use pouw_chain::{Chain, LaneKey, Mine, Miner, MinerOptions, MinerReporter, Options};
-use pouw_net::{Contact, Net};
+use pouw_net::{Contact, Net, PeerView};
 use pouw_types::contracts::{IRentals, Quote, RENTALS};
 use pouw_types::{Network, RentalId};
 use tokio::net::TcpListener;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use self::backend::ChainBackend;
-pub use self::peers::PeerOptions;
+pub use self::peers::{PeerChain, PeerOptions};
 use crate::cli::GuestArgs;
 use crate::signer::{RentalReader, Signer};
 
@@ -148,6 +148,12 @@ impl Node {
         self.net.as_ref().map(Net::contact)
     }
 
+    /// The peers as they were a moment ago; none of a node alone.
+    #[must_use]
+    pub fn peers(&self) -> Arc<[PeerView]> {
+        self.net.as_ref().map_or_else(|| Arc::from([]), |net| net.handle().peers())
+    }
+
     /// Returns when the chain can't go on, with the reason: the process has to end.
     pub async fn failed(&mut self) -> String {
         match (&mut self.relay).await {
@@ -177,6 +183,8 @@ impl Node {
         }
         if let Some(news) = news {
             news.abort();
+            // What it held of the chain is gone only now.
+            let _ended = news.await;
         }
         if let Some(net) = net {
             net.stop().await;
@@ -184,6 +192,7 @@ impl Node {
         stop.cancel();
         let _ended = doors.await;
         relay.abort();
+        let _ended = relay.await;
         drop(chain);
     }
 }

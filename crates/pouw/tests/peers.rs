@@ -1,6 +1,9 @@
 //! Nodes with real endpoints on loopback: they find each other, agree, catch up, pass on.
 #![cfg(test)]
 
+#[path = "peers/certificates.rs"]
+mod certificates;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +16,7 @@ use pouw::cli::GuestArgs;
 use pouw::node::{Node, NodeOptions, PeerOptions};
 use pouw_chain::{Chain, Options};
 use pouw_consensus::Solver;
-use pouw_net::Contact;
+use pouw_net::{Contact, Trust};
 use pouw_types::Network;
 
 /// How long anything may take before a test gives up.
@@ -25,7 +28,7 @@ fn any_port() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-/// Blocks on the head, of a payout of their own, with times of the past.
+/// Blocks of lane 0 on the head, of a payout of their own, with times of the past.
 fn mine(chain: &Chain, blocks: u64, payout: Address) {
     let lane = chain.network().lane_zero;
     let solver = Solver::new(lane.n, lane.k).unwrap();
@@ -47,16 +50,36 @@ async fn start(folder: &Path, blocks: u64, number: u8, named: Vec<Contact>) -> N
     let chain = Chain::open(&folder.join("chain"), Options::new(network)).unwrap();
     mine(&chain, blocks, payout(number));
     drop(chain);
+    open(network, folder, named, None).await
+}
+
+/// A node in a folder, of a network; it mines lane 1 if somebody is to be paid.
+async fn open(
+    network: &'static Network,
+    folder: &Path,
+    named: Vec<Contact>,
+    mine_to: Option<Address>,
+) -> Node {
+    open_trusting(network, folder, named, mine_to, None).await
+}
+
+async fn open_trusting(
+    network: &'static Network,
+    folder: &Path,
+    named: Vec<Contact>,
+    mine_to: Option<Address>,
+    trust: Option<Trust>,
+) -> Node {
     Node::start(NodeOptions {
         network,
         folder,
         listener: std::net::TcpListener::bind(any_port()).unwrap(),
-        mine_to: None,
-        mine: pouw_chain::Mine::Hash,
-        min_spacing_ms: 1_000,
+        mine_to,
+        mine: pouw_chain::Mine::Matmul,
+        min_spacing_ms: 100,
         shares_machine: false,
         guests: GuestArgs::default(),
-        peers: Some(PeerOptions { listen: any_port(), named, relays: Vec::new() }),
+        peers: Some(PeerOptions { listen: any_port(), named, relays: Vec::new(), trust }),
     })
     .await
     .unwrap()

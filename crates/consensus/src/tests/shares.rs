@@ -86,7 +86,7 @@ fn a_quiet_lane_rises_by_no_more_than_it_sank() {
     let mut high = Difficulty::genesis(&pace, shares);
     high.lanes[0].level = 40 * ONE;
     let quiet = high.after(&pace, Lane::Matmul, 240 * 2_000, shares);
-    assert_eq!(quiet.lanes[0].drop, 20 * ONE, "its bound (ADR 6)");
+    assert_eq!(quiet.lanes[0].drop, 20 * ONE, "its bound (ADR 9)");
     let heard = quiet.after(&pace, Lane::Hash, 2_000, shares);
     assert!(heard.lanes[0].level >= 40 * ONE);
 }

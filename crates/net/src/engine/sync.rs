@@ -53,6 +53,10 @@ pub(super) enum Taken {
 impl<C: Chain> Engine<C> {
     /// Asks for whatever is missing.
     pub(super) fn drive(&mut self, now_ms: u64) -> Result<(), Broken> {
+        if self.path.is_some() {
+            self.advance_path(now_ms);
+            return Ok(());
+        }
         while self.advance_leader(now_ms)? {}
         self.ask_for_parts(now_ms);
         Ok(())
@@ -143,6 +147,9 @@ impl<C: Chain> Engine<C> {
         };
         peer.header_questions = left;
         peer.progress_ms = now_ms;
+        if self.path.as_ref().is_some_and(|path| path.asked == Some(link)) {
+            return self.take_path(now_ms, link, &headers);
+        }
         // A late answer to a question that somebody else was asked meanwhile.
         let Some(leader) = self.leader.as_mut().filter(|leader| leader.link == link) else {
             return Ok(());
@@ -210,6 +217,10 @@ impl<C: Chain> Engine<C> {
         header: Bytes,
     ) -> Result<Taken, Broken> {
         let id = block_id(&header);
+        if self.path.is_some() {
+            // Which blocks may be taken is not known yet.
+            return Ok(Taken::Orphan);
+        }
         if self.window.contains(id) || self.chain.header(id)?.is_some() {
             return Ok(Taken::Known);
         }
@@ -302,6 +313,15 @@ impl<C: Chain> Engine<C> {
         if !self.settle(now_ms, link, part) {
             return;
         }
+        if self.is_gone(link, part) {
+            let height = self.window.get(part.block()).map_or(0, |entry| entry.height);
+            tracing::warn!(
+                height,
+                "a peer no longer has the certificate of this block: join with --trust BLOCKID@HEIGHT \
+                 of a recent block that you trust"
+            );
+            return self.close(now_ms, link, Reason::CertificatesGone);
+        }
         let announced = self.window.get(part.block()).is_some_and(|entry| entry.source == link);
         self.window.without(part, link);
         if announced {
@@ -311,6 +331,17 @@ impl<C: Chain> Engine<C> {
         self.window.abandon(|entry| {
             peers.iter().any(|(link, peer)| peer.greeted && !entry.without.contains(link))
         });
+    }
+
+    /// Whether a peer may have forgotten a part: a certificate older than those that nodes keep.
+    fn is_gone(&self, link: Link, part: Part) -> bool {
+        let (Part::Certificate(id), Some(peer)) = (part, self.peers.get(&link)) else {
+            return false;
+        };
+        let kept = self.chain.certificates_kept();
+        self.window
+            .get(id)
+            .is_some_and(|entry| entry.height.saturating_add(kept) <= peer.tip.height)
     }
 
     /// An answer came; true if it is waited for, false if it is late or was never asked for.
@@ -397,6 +428,7 @@ impl<C: Chain> Engine<C> {
     pub(super) fn check_deadlines(&mut self, now_ms: u64) {
         let asked_headers = |link: &Link| {
             self.leader.as_ref().is_some_and(|leader| leader.link == *link && leader.asked)
+                || self.path.as_ref().is_some_and(|path| path.asked == Some(*link))
         };
         let late: Vec<Link> = self
             .peers
@@ -414,6 +446,9 @@ impl<C: Chain> Engine<C> {
             });
             if self.leader.as_ref().is_some_and(|leader| leader.link == link) {
                 self.leader = None;
+            }
+            if let Some(path) = self.path.as_mut().filter(|path| path.asked == Some(link)) {
+                path.asked = None;
             }
             if let Some(peer) = self.peers.get_mut(&link) {
                 peer.progress_ms = now_ms;

@@ -87,6 +87,8 @@ impl<C: Chain> Worker<C> {
             if ticked {
                 let peers = self.engine.peers(now_ms());
                 self.told.send_replace(peers.into());
+                let banned = self.engine.banned_origins(now_ms());
+                self.shell.banned.send_replace(banned.into());
                 self.save(SAVE_MS);
             }
         }

@@ -60,6 +60,7 @@ pub(crate) async fn run(session: &Session, args: &NodeArgs) -> anyhow::Result<()
             listen: folder.peer_address(args.peer_listen)?,
             named: args.peers.clone(),
             relays: args.relays.clone(),
+            trust: args.trust,
         }),
     })
     .await?;

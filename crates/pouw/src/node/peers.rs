@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy_primitives::B256;
 use anyhow::Context;
@@ -11,7 +11,7 @@ use pouw_chain::{Block, Chain, Event, HeaderAhead, ImportError, SubmitError};
 use pouw_consensus::{BlockId, BodyError, Header, HeaderError, Lane, MatmulClaimError};
 use pouw_net::chain::{Block as Parts, CheckedHeader, HeaderFault, ImportFault, SubmitFault};
 use pouw_net::wire::{MAX_LOCATOR, Part, Tip};
-use pouw_net::{Broken, Contact, Net, NetHandle, NetOptions, new_key};
+use pouw_net::{Broken, Contact, Net, NetHandle, NetOptions, Trust, new_key};
 use tokio::sync::broadcast::error::RecvError;
 
 /// How many others a node calls, beside those that it was told to.
@@ -26,6 +26,8 @@ pub struct PeerOptions {
     pub named: Vec<Contact>,
     /// Relays of one's own.
     pub relays: Vec<String>,
+    /// A block that the operator trusts: up to it no certificates are needed.
+    pub trust: Option<Trust>,
 }
 
 /// Starts to talk to peers: the key and the address book are kept in the folder.
@@ -37,11 +39,11 @@ pub(super) async fn start(
     folder: &Path,
     options: PeerOptions,
 ) -> anyhow::Result<Net> {
-    let PeerOptions { listen, named, relays } = options;
+    let PeerOptions { listen, named, relays, trust } = options;
     let key = load_or_create(&folder.join("net.key"))?;
     let book = Some(folder.join("peers.json"));
-    let options = NetOptions { key, listen, relays, named, outbound: OUTBOUND, book };
-    Ok(Net::start(Arc::new(PeerChain(chain)), options).await?)
+    let options = NetOptions { key, listen, relays, named, outbound: OUTBOUND, book, trust };
+    Ok(Net::start(Arc::new(PeerChain::new(chain)), options).await?)
 }
 
 /// The endpoint's key in hex, made once.
@@ -74,8 +76,13 @@ pub(super) async fn relay(chain: Chain, net: NetHandle) {
     }
 }
 
+/// A chain as its peers see it.
 #[derive(Clone, Debug)]
-pub(super) struct PeerChain(Chain);
+pub struct PeerChain {
+    chain: Chain,
+    /// Blocks that lead to one that the operator trusts, from height 1 on.
+    vouched: Arc<RwLock<Vec<BlockId>>>,
+}
 
 fn broken(error: &dyn std::error::Error) -> Broken {
     let mut why = error.to_string();
@@ -91,28 +98,42 @@ fn invalid(error: &dyn std::error::Error) -> String {
     broken(error).0
 }
 
+impl PeerChain {
+    /// Shows a chain to peers.
+    #[must_use]
+    pub fn new(chain: Chain) -> Self {
+        Self { chain, vouched: Arc::default() }
+    }
+
+    /// The only block that may be at a height, as it leads to the trusted one; none above that.
+    fn vouched_at(&self, height: u64) -> Option<BlockId> {
+        let place = usize::try_from(height.checked_sub(1)?).ok()?;
+        self.vouched.read().unwrap_or_else(PoisonError::into_inner).get(place).copied()
+    }
+}
+
 impl pouw_net::Chain for PeerChain {
     type Standing = HeaderAhead;
 
     fn chain_id(&self) -> u64 {
-        self.0.network().chain_id
+        self.chain.network().chain_id
     }
 
     fn genesis(&self) -> BlockId {
         // A chain that is open has a genesis block, checked when it was opened.
-        self.0.id_at(0).ok().flatten().unwrap_or_default()
+        self.chain.id_at(0).ok().flatten().unwrap_or_default()
     }
 
     fn tip(&self) -> Tip {
-        let head = self.0.head();
+        let head = self.chain.head();
         Tip { id: head.id, height: head.height(), weight: head.standing.total_weight }
     }
 
     fn locator(&self) -> Result<Vec<BlockId>, Broken> {
         let mut ids = Vec::new();
-        let (mut height, mut step) = (self.0.head().height(), 1);
+        let (mut height, mut step) = (self.chain.head().height(), 1);
         loop {
-            ids.extend(self.0.id_at(height).map_err(|error| broken(&error))?);
+            ids.extend(self.chain.id_at(height).map_err(|error| broken(&error))?);
             if height == 0 || ids.len() + 2 >= MAX_LOCATOR {
                 break;
             }
@@ -127,33 +148,34 @@ impl pouw_net::Chain for PeerChain {
     fn headers_after(&self, locator: &[BlockId], limit: usize) -> Result<Vec<Bytes>, Broken> {
         let mut from = 0;
         for id in locator {
-            let Some((standing, _)) = self.0.header(*id).map_err(|error| broken(&error))? else {
+            let Some((standing, _)) = self.chain.header(*id).map_err(|error| broken(&error))?
+            else {
                 continue;
             };
-            let best = self.0.id_at(standing.height).map_err(|error| broken(&error))?;
+            let best = self.chain.id_at(standing.height).map_err(|error| broken(&error))?;
             if best == Some(*id) {
                 from = standing.height;
                 break;
             }
         }
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        let headers = self.0.headers_above(from, limit).map_err(|error| broken(&error))?;
+        let headers = self.chain.headers_above(from, limit).map_err(|error| broken(&error))?;
         Ok(headers.iter().map(|header| header.encode().into()).collect())
     }
 
     fn header(&self, id: BlockId) -> Result<Option<Bytes>, Broken> {
-        let known = self.0.header(id).map_err(|error| broken(&error))?;
+        let known = self.chain.header(id).map_err(|error| broken(&error))?;
         Ok(known.map(|(_, header)| header.encode().into()))
     }
 
     fn part(&self, part: Part) -> Result<Option<Bytes>, Broken> {
         match part {
             Part::Body(id) => {
-                let body = self.0.body(id).map_err(|error| broken(&error))?;
+                let body = self.chain.body(id).map_err(|error| broken(&error))?;
                 Ok(body.map(Bytes::from))
             }
             Part::Certificate(id) => {
-                let known = self.0.block(id).map_err(|error| broken(&error))?;
+                let known = self.chain.block(id).map_err(|error| broken(&error))?;
                 Ok(known.and_then(|known| known.block.certificate).map(Bytes::from))
             }
         }
@@ -170,18 +192,23 @@ impl pouw_net::Chain for PeerChain {
     ) -> Result<CheckedHeader<HeaderAhead>, HeaderFault> {
         let header =
             Header::decode(header).map_err(|error| HeaderFault::Invalid(invalid(&error)))?;
-        let standing = self.0.check_ahead(&header, above).map_err(|error| match error {
+        let standing = self.chain.check_ahead(&header, above).map_err(|error| match error {
             ImportError::UnknownParent(_) => HeaderFault::Orphan,
             ImportError::ReorgTooDeep { .. } => HeaderFault::TooDeep,
             ImportError::Header(error) if error.is_transient() => HeaderFault::Early,
             error if error.is_fatal() => broken(&error).into(),
             error => HeaderFault::Invalid(invalid(&error)),
         })?;
+        let vouched = self.vouched_at(standing.height());
+        if vouched.is_some_and(|vouched| vouched != standing.id()) {
+            let why = "another block of its height leads to the trusted one".to_owned();
+            return Err(HeaderFault::Invalid(why));
+        }
         Ok(CheckedHeader {
             id: standing.id(),
             parent: header.core.parent,
             height: standing.height(),
-            needs_certificate: header.core.lane == Lane::Matmul,
+            needs_certificate: header.core.lane == Lane::Matmul && vouched.is_none(),
             standing,
         })
     }
@@ -190,14 +217,27 @@ impl pouw_net::Chain for PeerChain {
         Header::decode(header).is_ok_and(|header| header.core.lane != Lane::Credit)
     }
 
+    fn certificates_kept(&self) -> u64 {
+        self.chain.network().kept_states
+    }
+
+    fn vouch(&self, path: &[BlockId]) -> Result<(), Broken> {
+        *self.vouched.write().unwrap_or_else(PoisonError::into_inner) = path.to_vec();
+        Ok(())
+    }
+
     fn import(&self, block: &Parts) -> Result<(), ImportFault> {
         let header =
             Header::decode(&block.header).map_err(|error| ImportFault::Invalid(invalid(&error)))?;
         // The header stands for itself: bytes that are no body are somebody else's.
-        let certificate = (header.core.lane == Lane::Matmul).then(|| block.certificate.to_vec());
+        let vouched = self.vouched_at(header.core.height) == Some(header.id());
+        let needs_certificate = header.core.lane == Lane::Matmul && !vouched;
+        let certificate = needs_certificate.then(|| block.certificate.to_vec());
         let block = Block::from_parts(header, certificate, &block.body)
             .map_err(|_| ImportFault::ForeignBody)?;
-        match self.0.import_block(block) {
+        let imported =
+            if vouched { self.chain.import_vouched(block) } else { self.chain.import_block(block) };
+        match imported {
             Ok(_) => Ok(()),
             Err(error) if error.is_fatal() => Err(broken(&error).into()),
             Err(ImportError::UnknownParent(_)) => Err(ImportFault::Orphan),
@@ -216,15 +256,15 @@ impl pouw_net::Chain for PeerChain {
     }
 
     fn waiting(&self, limit: usize) -> Vec<B256> {
-        self.0.waiting(limit)
+        self.chain.waiting(limit)
     }
 
     fn transaction(&self, hash: B256) -> Option<Bytes> {
-        self.0.pending(hash).map(|tx| tx.raw().into())
+        self.chain.pending(hash).map(|tx| tx.raw().into())
     }
 
     fn submit(&self, raw: &[u8]) -> Result<(), SubmitFault> {
-        match self.0.submit(raw) {
+        match self.chain.submit(raw) {
             Ok(_) => Ok(()),
             Err(SubmitError::Decode(error)) => Err(SubmitFault::Invalid(invalid(&error))),
             Err(error @ (SubmitError::State(_) | SubmitError::Store(_))) => {

@@ -50,6 +50,10 @@ struct State {
     blocks: BTreeMap<BlockId, (Bytes, u64, U256)>,
     best: Vec<BlockId>,
     waiting: BTreeMap<B256, Bytes>,
+    /// Certificates are kept for this many blocks; 0 is for ever.
+    kept: u64,
+    /// From height 1 on.
+    vouched: Vec<BlockId>,
     now_ms: u64,
 }
 
@@ -73,6 +77,16 @@ impl Fake {
         let block = Block { header, body: body(id), certificate: certificate(id) };
         self.import(&block).unwrap();
         id
+    }
+
+    /// The best chain's block at a height.
+    pub(super) fn id_at(&self, height: usize) -> BlockId {
+        self.0.lock().unwrap().best[height]
+    }
+
+    /// Forgets the certificates of all but the last blocks.
+    pub(super) fn keep(&self, blocks: u64) {
+        self.0.lock().unwrap().kept = blocks;
     }
 
     pub(super) fn set_now(&self, now_ms: u64) {
@@ -131,11 +145,17 @@ impl Chain for Fake {
     }
 
     fn part(&self, part: Part) -> Result<Option<Bytes>, Broken> {
-        let known = self.0.lock().unwrap().blocks.contains_key(&part.block());
-        Ok(known.then(|| match part {
-            Part::Body(id) => body(id),
-            Part::Certificate(id) => certificate(id),
-        }))
+        let (known, kept) = {
+            let state = self.0.lock().unwrap();
+            (state.blocks.get(&part.block()).map(|block| block.1), state.kept)
+        };
+        let Some(height) = known else { return Ok(None) };
+        Ok(match part {
+            Part::Body(id) => Some(body(id)),
+            Part::Certificate(id) => {
+                (kept == 0 || height + kept > self.tip().height).then(|| certificate(id))
+            }
+        })
     }
 
     fn parent(&self, header: &[u8]) -> Option<BlockId> {
@@ -163,12 +183,28 @@ impl Chain for Fake {
             return Err(HeaderFault::Early);
         }
         let id = block_id(header);
-        let needs_certificate = flags & CERTIFIED != 0;
+        let vouched = usize::try_from(below).ok().and_then(|below| state.vouched.get(below));
+        if vouched.is_some_and(|vouched| *vouched != id) {
+            return Err(HeaderFault::Invalid("another is vouched for".to_owned()));
+        }
+        let needs_certificate = flags & CERTIFIED != 0 && vouched.is_none();
         Ok(CheckedHeader { id, parent, height, needs_certificate, standing: height })
     }
 
     fn weighs(&self, header: &[u8]) -> bool {
         fields(header).is_some_and(|(_, _, weight, _)| weight > 0)
+    }
+
+    fn certificates_kept(&self) -> u64 {
+        match self.0.lock().unwrap().kept {
+            0 => u64::MAX,
+            kept => kept,
+        }
+    }
+
+    fn vouch(&self, path: &[BlockId]) -> Result<(), Broken> {
+        self.0.lock().unwrap().vouched = path.to_vec();
+        Ok(())
     }
 
     fn import(&self, block: &Block) -> Result<(), ImportFault> {
@@ -180,7 +216,8 @@ impl Chain for Fake {
         if block.body != body(id) {
             return Err(ImportFault::ForeignBody);
         }
-        if flags & CERTIFIED != 0 && block.certificate != certificate(id) {
+        let vouched = state.vouched.contains(&id);
+        if flags & CERTIFIED != 0 && !vouched && block.certificate != certificate(id) {
             return Err(ImportFault::ForeignCertificate);
         }
         if flags & BAD_BLOCK != 0 {

@@ -30,7 +30,8 @@ fn nothing() -> Tip {
 impl Victim {
     fn new() -> Self {
         let chain = Arc::new(Fake::new());
-        let engine = Engine::new(Arc::clone(&chain), Settings::new(id_of(0)), Book::default());
+        let engine =
+            Engine::new(Arc::clone(&chain), Settings::new(id_of(0)), Book::default()).unwrap();
         Self { chain, engine, now_ms: 1_000_000 }
     }
 
@@ -387,6 +388,68 @@ fn n12_one_address_does_not_take_all_the_room() {
     }
     assert_eq!(call(9, [1, 1, 1, 1]), [Output::Close(link(9), Reason::Full)]);
     assert!(matches!(call(10, [1, 1, 1, 2])[..], [Output::Send(..)]));
+}
+
+/// Connects a key of its own from an address.
+fn call_from(victim: &mut Victim, peer: usize, ip: [u8; 4]) -> Vec<Output> {
+    let (link, peer, address) = (link(peer), id_of(peer), Some((ip, 9).into()));
+    victim.put(Input::Connected { link, peer, called: false, address })
+}
+
+#[test]
+fn n12_a_neighbourhood_or_a_relay_does_not_take_all_the_room() {
+    let mut victim = Victim::new();
+    for peer in 1..=16 {
+        let ip = [1, 1, 1, u8::try_from(peer).unwrap()];
+        assert!(matches!(call_from(&mut victim, peer, ip)[..], [Output::Send(..)]));
+    }
+    let out = call_from(&mut victim, 17, [1, 1, 1, 200]);
+    assert_eq!(out, [Output::Close(link(17), Reason::Full)]);
+    assert!(matches!(call_from(&mut victim, 18, [1, 1, 2, 1])[..], [Output::Send(..)]));
+    let mut over_relay = |peer: usize| {
+        let (link, peer) = (link(peer), id_of(peer));
+        victim.put(Input::Connected { link, peer, called: false, address: None })
+    };
+    for peer in 20..52 {
+        assert!(matches!(over_relay(peer)[..], [Output::Send(..)]));
+    }
+    assert_eq!(over_relay(52), [Output::Close(link(52), Reason::Full)]);
+}
+
+#[test]
+fn n15_new_keys_do_not_help_an_address_that_misbehaves() {
+    let mut victim = Victim::new();
+    for peer in 1..=3 {
+        assert!(matches!(call_from(&mut victim, peer, [1, 1, 1, 1])[..], [Output::Send(..)]));
+        let out = victim.put(Input::Undecodable(link(peer), WireError::Kind(99)));
+        assert!(banned_for(&out, peer, Offence::Malformed));
+    }
+    let out = call_from(&mut victim, 4, [1, 1, 1, 1]);
+    assert_eq!(out, [Output::Close(link(4), Reason::Banned(None))], "a key nobody saw before");
+    assert_eq!(victim.engine.banned_origins(victim.now_ms).len(), 1);
+    assert!(matches!(call_from(&mut victim, 5, [1, 1, 1, 2])[..], [Output::Send(..)]));
+    // Nobody there is called either, but whom the operator named.
+    let contact =
+        |peer: usize| Contact { peer: id_of(peer), addresses: vec![([1, 1, 1, 1], 9).into()] };
+    victim.engine.book.hear(contact(6));
+    victim.engine.book.name(contact(7));
+    assert_eq!(victim.put(Input::Tick), [Output::Call(contact(7))]);
+    assert!(matches!(call_from(&mut victim, 7, [1, 1, 1, 1])[..], [Output::Send(..)]));
+    victim.now_ms += crate::score::BAN_MS;
+    assert!(matches!(call_from(&mut victim, 8, [1, 1, 1, 1])[..], [Output::Send(..)]));
+}
+
+#[test]
+fn n15_an_address_that_opens_connections_without_end_is_shut_out() {
+    let mut victim = Victim::new();
+    let mut refused = 0;
+    for peer in 1..=60 {
+        let out = call_from(&mut victim, peer, [1, 1, 1, 1]);
+        refused += usize::from(out == [Output::Close(link(peer), Reason::Banned(None))]);
+        victim.put(Input::Closed(link(peer)));
+    }
+    assert!(refused > 10, "{refused}");
+    assert!(victim.engine.book().is_empty(), "nothing is kept of who said nothing");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::fake::{CERTIFIED, EARLY};
 use super::world::{World, id_of};
 use crate::chain::Chain;
 use crate::engine::Input;
+use crate::trust::Trust;
+use crate::wire::Tip;
 
 const MINUTE: u64 = 60_000;
 
@@ -144,4 +146,65 @@ fn a_peer_that_falls_silent_in_the_middle_is_not_waited_for() {
     assert!(world.run_until(10 * MINUTE, |world| world.chain(2).tip().height > 700));
     world.mute.insert(0);
     assert!(world.run_until(10 * MINUTE, |world| world.chain(2).tip().height == 1_800));
+}
+
+/// Two nodes with 400 blocks, a third of them with certificates, of which the last 50 are kept;
+/// a third node that knows both and has nothing.
+fn pruned() -> (World, Tip) {
+    let world = World::new(3, |node| if node == 2 { vec![0, 1] } else { vec![] });
+    for node in 0..2 {
+        for block in 0..400 {
+            world.chain(node).mine(1, block, if block % 3 == 0 { CERTIFIED } else { 0 });
+        }
+    }
+    for node in 0..3 {
+        world.chain(node).keep(50);
+    }
+    let tip = world.chain(0).tip();
+    (world, tip)
+}
+
+#[test]
+fn n16_whoever_comes_after_certificates_were_forgotten_is_told_so_and_bans_nobody() {
+    let (mut world, _) = pruned();
+    world.run_until(10 * MINUTE, |_| false);
+    assert_eq!(world.chain(2).tip().height, 0, "the first block needs a certificate");
+    world.assert_peace();
+}
+
+#[test]
+fn n16_with_a_trusted_block_a_new_node_joins_without_the_old_certificates() {
+    let (mut world, tip) = pruned();
+    let at = Trust { id: world.chain(0).id_at(380), height: 380 };
+    world.trust(2, &[0, 1], at);
+    assert!(world.run_until(20 * MINUTE, World::agree));
+    assert_eq!(world.chain(2).tip(), tip);
+    world.assert_peace();
+    // Killed in the middle and started again, it needs the way again, and nothing twice.
+    let (mut world, tip) = pruned();
+    world.trust(2, &[0, 1], at);
+    assert!(world.run_until(20 * MINUTE, |world| world.chain(2).tip().height > 150));
+    world.trust(2, &[0, 1], at);
+    assert!(world.run_until(20 * MINUTE, World::agree));
+    assert_eq!(world.chain(2).tip(), tip);
+}
+
+#[test]
+fn n16_a_heavier_chain_without_the_trusted_block_is_not_taken() {
+    let mut world = World::new(3, |node| if node == 2 { vec![0, 1] } else { vec![] });
+    // Node 0 has another chain: heavier, higher, without the trusted block.
+    for block in 0..450 {
+        world.chain(0).mine(9, 10_000 + block, 0);
+    }
+    for block in 0..400 {
+        world.chain(1).mine(1, block, if block % 3 == 0 { CERTIFIED } else { 0 });
+    }
+    world.chain(1).keep(50);
+    let tip = world.chain(1).tip();
+    let at = Trust { id: world.chain(1).id_at(380), height: 380 };
+    world.trust(2, &[0, 1], at);
+    assert!(world.run_until(60 * MINUTE, |world| world.chain(2).tip() == tip));
+    assert!(world.points(2) > 0, "whoever lied about the way");
+    world.run_until(5 * MINUTE, |_| false);
+    assert_eq!(world.chain(2).tip(), tip);
 }

@@ -10,7 +10,7 @@ use crate::chain::Chain;
 use crate::engine::{Engine, Input, Link, Output, Settings};
 use crate::window;
 use crate::wire::{Frame, Message, Part, Tip};
-use crate::{Book, Contact, PeerId};
+use crate::{Book, Contact, PeerId, Trust};
 
 /// How long a message takes, milliseconds.
 const WIRE_MS: u64 = 20;
@@ -50,7 +50,7 @@ impl World {
             }
             let settings =
                 Settings { addresses: vec![address_of(node)], ..Settings::new(id_of(node)) };
-            let engine = Engine::new(Arc::clone(&chain), settings, book);
+            let engine = Engine::new(Arc::clone(&chain), settings, book).unwrap();
             (chain, engine)
         });
         let mut world = Self {
@@ -67,6 +67,21 @@ impl World {
             world.post(u64::try_from(node).unwrap(), node, Input::Tick);
         }
         world
+    }
+
+    /// Starts a node anew that knows these others and trusts a block.
+    pub(super) fn trust(&mut self, node: usize, known: &[usize], trust: Trust) {
+        let mut book = Book::default();
+        for other in known {
+            book.name(Contact { peer: id_of(*other), addresses: vec![address_of(*other)] });
+        }
+        let settings = Settings {
+            addresses: vec![address_of(node)],
+            trust: Some(trust),
+            ..Settings::new(id_of(node))
+        };
+        let chain = Arc::clone(&self.nodes[node].0);
+        self.nodes[node].1 = Engine::new(chain, settings, book).unwrap();
     }
 
     pub(super) fn chain(&self, node: usize) -> &Fake {
