@@ -167,7 +167,7 @@ fn pruned() -> (World, Tip) {
 #[test]
 fn n16_whoever_comes_after_certificates_were_forgotten_is_told_so_and_bans_nobody() {
     let (mut world, _) = pruned();
-    world.run_until(10 * MINUTE, |_| false);
+    world.run_until(2 * MINUTE, |_| false);
     assert_eq!(world.chain(2).tip().height, 0, "the first block needs a certificate");
     world.assert_peace();
 }
