@@ -207,20 +207,20 @@ async fn a_wrong_certificate_is_a_ban_and_the_right_one_comes_from_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_node_joins_a_chain_whose_old_certificates_are_gone_by_a_block_that_it_trusts() {
-    let network = easy(12);
+    let network = easy(130);
     let folders: [_; 3] = core::array::from_fn(|_| tempfile::tempdir().unwrap());
     let chain = Chain::open(&folders[0].path().join("chain"), Options::new(network)).unwrap();
     let mut products = work();
     mine(&chain, 2, payout(1));
     let first = multiply(&chain, &mut products);
     chain.import_block(first.clone()).unwrap();
-    for _ in 0..10 {
+    for _ in 0..46 {
         mine(&chain, 2, payout(1));
         chain.import_block(multiply(&chain, &mut products)).unwrap();
     }
     assert_eq!(chain.block(first.id()).unwrap().unwrap().block.certificate, None, "pruned");
     let head = chain.head();
-    let trust = Trust { id: chain.id_at(25).unwrap().unwrap(), height: 25 };
+    let trust = Trust { id: chain.id_at(135).unwrap().unwrap(), height: 135 };
     drop(chain);
     let old = open(network, folders[0].path(), Vec::new(), None).await;
     let named: Vec<Contact> = old.contact().cloned().into_iter().collect();
