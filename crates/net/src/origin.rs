@@ -22,11 +22,11 @@ impl Origin {
     /// Of an address; none of loopback, where everybody is one machine.
     #[must_use]
     pub fn of(ip: IpAddr) -> Option<Self> {
-        match ip.to_canonical() {
-            ip if ip.is_loopback() => None,
-            ip @ IpAddr::V4(_) => Some(Self(ip)),
-            IpAddr::V6(ip) => Some(Self(masked(ip, 64).into())),
-        }
+        let ip = match ip.to_canonical() {
+            IpAddr::V6(ip) if !ip.is_loopback() => masked(ip, 64).into(),
+            ip => ip,
+        };
+        (!ip.is_loopback()).then_some(Self(ip))
     }
 
     /// What its provider has around it: 256 IPv4 addresses, or the 48 bits of an IPv6 site.

@@ -8,6 +8,8 @@
 
 #[path = "../tests/thread_lab/devnet.rs"]
 mod devnet;
+#[path = "../tests/thread_lab/disk.rs"]
+mod disk;
 
 use std::process::Child;
 use std::time::{Duration, Instant};

@@ -11,6 +11,8 @@
 mod ctrl_c;
 #[path = "thread_lab/devnet.rs"]
 mod devnet;
+#[path = "thread_lab/disk.rs"]
+mod disk;
 #[path = "thread_lab/docker.rs"]
 mod docker;
 #[path = "thread_lab/full_disk.rs"]

@@ -11,7 +11,7 @@ use pouw_types::contracts::{IRentals, RENTALS};
 use pouw_types::{Amount, RentalId};
 use serde_json::{Value, json};
 
-use crate::full_disk::Disk;
+use crate::disk::Disk;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
