@@ -191,8 +191,11 @@ impl Node {
         }
         stop.cancel();
         let _ended = doors.await;
-        relay.abort();
-        let _ended = relay.await;
+        // A node whose chain failed has heard its end already.
+        if !relay.is_finished() {
+            relay.abort();
+            let _ended = relay.await;
+        }
         drop(chain);
     }
 }
