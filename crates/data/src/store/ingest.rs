@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use md5::{Digest, Md5};
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::{Checksum, StreamingBlob};
@@ -104,8 +104,10 @@ pub(super) async fn ingest(
     let length = length.map(u64::try_from).transpose().map_err(|_| s3_error!(InvalidArgument))?;
     let mut source = Source { body, received: 0, length };
     let outcome = take(store, &mut source, wanted).await;
-    if outcome.is_err() {
-        source.drain().await;
+    if outcome.is_err()
+        && let Some(body) = &mut source.body
+    {
+        read_on(body).await;
     }
     outcome
 }
@@ -172,26 +174,25 @@ impl Source {
         Ok(batch)
     }
 
-    /// Reads on for a while after a refusal: a client that is still sending would not see it.
-    async fn drain(&mut self) {
-        let Some(body) = &mut self.body else { return };
-        let mut left = DRAIN_BYTES;
-        let reading = async {
-            while left > 0
-                && let Some(Ok(chunk)) = body.next().await
-            {
-                left = left.saturating_sub(chunk.len() as u64);
-            }
-        };
-        drop(tokio::time::timeout(DRAIN_TIME, reading).await);
-    }
-
     fn check(&self) -> S3Result<()> {
         match self.length {
             Some(length) if length != self.received => Err(s3_error!(IncompleteBody)),
             _ => Ok(()),
         }
     }
+}
+
+/// Reads on for a while after a refusal: a client that is still sending would not see it.
+pub(super) async fn read_on<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
+    let mut left = DRAIN_BYTES;
+    let reading = async {
+        while left > 0
+            && let Some(Ok(chunk)) = body.next().await
+        {
+            left = left.saturating_sub(chunk.len() as u64);
+        }
+    };
+    drop(tokio::time::timeout(DRAIN_TIME, reading).await);
 }
 
 /// A body that failed: what `s3s` found wrong with it, else that it broke off.

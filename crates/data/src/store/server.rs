@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::Store;
 use super::error::message;
+use super::ingest::read_on;
 
 /// How many connections may be open at once.
 const MAX_CONNECTIONS: usize = 256;
@@ -142,6 +143,7 @@ async fn answer(
     let id = format!("{:016X}", rand::random::<u64>());
     let called = match too_long(&request) {
         Some(refusal) => {
+            read_on(&mut Body::from(request.into_body())).await;
             refusal.to_http_response().map_err(|error| HttpError::new(Box::new(error)))
         }
         None => service.call(request.map(Body::from)).await,
@@ -161,7 +163,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Refuses a document too long to be read, which every POST carries, before it is sent.
+/// Refuses a document too long to be read, which every POST carries.
 fn too_long(request: &Request<Incoming>) -> Option<S3Error> {
     let length = request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
     let refused = request.method() == Method::POST && length > MAX_XML_BYTES as u64;
