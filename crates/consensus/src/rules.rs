@@ -329,32 +329,26 @@ pub fn receipts_root<T: AsRef<[u8]>>(receipts: &[T]) -> B256 {
 /// A binary tree: leaves in order, an odd one out rises a level as it is; zero where empty. Leaves
 /// and nodes hash in domains of their own.
 fn merkle_root<T: AsRef<[u8]>>(domain: &str, items: &[T]) -> B256 {
-    let leaf = blake3::Hasher::new_derive_key(domain);
-    let node = blake3::Hasher::new_derive_key("pouw node v1");
-    let mut level: Vec<B256> = items
-        .iter()
-        .map(|item| {
-            let mut hasher = leaf.clone();
-            hasher.update(item.as_ref());
-            B256::from(*hasher.finalize().as_bytes())
-        })
-        .collect();
+    // One hasher a domain, begun anew for each item: a copy of one costs as much as what is hashed here.
+    let mut leaf = blake3::Hasher::new_derive_key(domain);
+    let mut node = blake3::Hasher::new_derive_key("pouw node v1");
+    let hash = |hasher: &mut blake3::Hasher, left: &[u8], right: &[u8]| {
+        let id = hasher.update(left).update(right).finalize();
+        hasher.reset();
+        B256::from(*id.as_bytes())
+    };
+    let mut level: Vec<B256> =
+        items.iter().map(|item| hash(&mut leaf, item.as_ref(), &[])).collect();
     while level.len() > 1 {
         level = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => {
-                    let mut hasher = node.clone();
-                    hasher.update(left.as_slice()).update(right.as_slice());
-                    B256::from(*hasher.finalize().as_bytes())
-                }
+                [left, right] => hash(&mut node, left.as_slice(), right.as_slice()),
                 rest => rest.first().copied().unwrap_or_default(),
             })
             .collect();
     }
     // Bind the count, so that no two lists share a root.
-    let mut hasher = node;
-    hasher.update(&u64::try_from(items.len()).unwrap_or(u64::MAX).to_le_bytes());
-    hasher.update(level.first().copied().unwrap_or_default().as_slice());
-    B256::from(*hasher.finalize().as_bytes())
+    let count = u64::try_from(items.len()).unwrap_or(u64::MAX).to_le_bytes();
+    hash(&mut node, &count, level.first().copied().unwrap_or_default().as_slice())
 }
