@@ -10,6 +10,10 @@ use pouw_api::backend::{
     AccountView, BackendError, BlockFees, BlockRef, BlockView, CallError, CallRequest, Event, Head,
     LogQuery, LogView, ReceiptView, SubmitError, TxView,
 };
+use pouw_api::lanes::{
+    BlockLine, BlockList, LaneOneError, LaneOneWork, LanesView, MachineLanes, MiningView,
+    SharesOverTime,
+};
 use pouw_api::{Backend, Board, Config, Doors, NoSigner, answer};
 use pouw_types::Network;
 use tokio::runtime::{Builder, Runtime};
@@ -110,6 +114,36 @@ impl Backend for OneBlock {
     async fn fees(&self, newest: u64, count: u64) -> Result<Vec<BlockFees>, BackendError> {
         assert!(newest == 0 && count <= 1_024, "asked for blocks that are not there");
         Ok(Vec::new())
+    }
+
+    // Of the HTTP API alone; JSON-RPC asks for none of it.
+
+    async fn block_list(&self, _: BlockList) -> Result<Vec<BlockLine>, BackendError> {
+        Ok(Vec::new())
+    }
+
+    async fn lanes(&self, _: u64) -> Result<LanesView, BackendError> {
+        Err(BackendError::Unavailable("one block has no lanes".to_owned()))
+    }
+
+    async fn machine_lanes(&self, _: Address) -> Result<Option<MachineLanes>, BackendError> {
+        Ok(None)
+    }
+
+    async fn shares(&self, _: u64) -> Result<SharesOverTime, BackendError> {
+        Err(BackendError::Unavailable("one block has no shares".to_owned()))
+    }
+
+    fn mining(&self) -> Option<MiningView> {
+        None
+    }
+
+    async fn lane_one_work(&self, _: Address) -> Result<Option<LaneOneWork>, LaneOneError> {
+        Ok(None)
+    }
+
+    async fn lane_one_win(&self, _: u64, _: Bytes) -> Result<Option<B256>, LaneOneError> {
+        Ok(None)
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Event> {
